@@ -1,0 +1,35 @@
+"Package metadata: everything is read from settings.ini, so that nbdev and pip agree."
+import shlex
+from configparser import ConfigParser
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+ini = ConfigParser(delimiters=['='])
+ini.read(here/'settings.ini', encoding='utf-8')
+cfg = ini['DEFAULT']
+demo, dev = (shlex.split(cfg[k]) for k in ('demo_requirements', 'dev_requirements'))
+
+setup(
+    name=cfg['lib_name'],
+    version=cfg['version'],
+    description=cfg['description'],
+    long_description=(here/'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    author=cfg['author'],
+    author_email=cfg['author_email'],
+    url=cfg['git_url'],
+    license='MIT',
+    keywords=cfg['keywords'],
+    classifiers=['Development Status :: 4 - Beta', 'Intended Audience :: Science/Research',
+                 'Programming Language :: Python :: 3'],
+    python_requires='>=' + cfg['min_python'],
+    packages=find_packages(include=['wepadim', 'wepadim.*']),
+    # the demo is a notebook: an installed package finds it in share/wepadim
+    data_files=[('share/wepadim', ['nbs/experiments/demo.ipynb'])],
+    install_requires=shlex.split(cfg['requirements']),
+    extras_require={'demo': demo, 'dev': demo + dev},
+    entry_points={'console_scripts': cfg['console_scripts'].split()},
+    zip_safe=False,
+)
