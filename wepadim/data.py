@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np, torch
 from PIL import Image, ImageDraw, ImageOps
 from scipy import ndimage
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from .config import InputError, choose
 
