@@ -320,8 +320,8 @@ def _check_lists(cat:Category):
     "The problems of a category's lists."
     where, bad = f'{cat.root} [{cat.name}]', sum(s.label for s in cat.test)
     rules = [(len(cat.train) < 2, f'{len(cat.train)} training images', 'add at least 2 good ones'),
-             (len(cat.test) == 0, 'no test images', 'add some, or no metric can be computed'),
-             (len(cat.test) and not bad, 'no defective test images', 'add some, or no metric can be computed'),
+             (len(cat.test) == 0 and cat.layout != 'folder', 'no test images', 'add some, or no metric can be computed'),
+             (len(cat.test) and not bad and cat.layout != 'folder', 'no defective test images', 'add some, or no metric can be computed'),
              (len(cat.test) and bad == len(cat.test), 'no good test images', 'add some, or no AUROC can be computed')]
     return [Problem(where, what, fix) for wrong, what, fix in rules if wrong]
 
@@ -336,7 +336,7 @@ def check(
     cats = [_LAYOUTS[layout][1](Path(root), n, 0) for n in names]
     found, samples = [p for c in cats for p in _check_lists(c)], [s for c in cats for s in c.train + c.test]
     with ThreadPoolExecutor() as pool:
-        for ps in tqdm(pool.map(_check_sample, samples), total=len(samples), desc='checking', disable=not progress): found += ps
+        for ps in tqdm(pool.map(_check_sample, samples), total=len(samples), desc='checking', disable=None if progress else True): found += ps
     return found
 
 # %% ../nbs/01_data.ipynb #fa90709a

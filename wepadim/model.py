@@ -18,7 +18,7 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from . import __version__
-from .backbone import Backbone, pick_device
+from .backbone import Backbone, pick_device, tap_shapes
 from .config import InputError, Settings, preset, read_json, write_atomic, write_json
 from .data import batches, image_files
 from .gaussian import Gaussian, leave_one_out
@@ -73,28 +73,24 @@ class WEPaDiM:
         s, self.device, self.memory_budget = self.settings, pick_device(gpu_id), memory_budget
         self.backbone = Backbone(s.backbone, s.taps, weights, self.device, amp)
         self.gaussian = self.threshold = self.scale = self.train_scores = None
-        self._shapes = None
+        self._prepare(tap_shapes(s.backbone, s.taps, s.image_size))
 
     def __repr__(self): return f"WEPaDiM({self.settings.backbone}, {self.settings.wavelet_type} {self.settings.wavelet_level} {'|'.join(self.settings.wavelet_kept_subbands)}, {self.gaussian or 'not fitted'})"
 
 # %% ../nbs/06_model.ipynb #71675a7c
 @patch
 def _prepare(self:WEPaDiM, shapes):
-    "Build the matrices for taps of these shapes (C, H, W), once."
-    if self._shapes: return
+    "Build the matrices for taps of these shapes (C, H, W)."
     s = self.settings
     self.embedding = WaveletEmbedding(shapes, s.wavelet_type, s.wavelet_level, s.wavelet_kept_subbands, s.wavelet_mode, s.align, self.device)
     self._U, self._V = (torch.tensor(m, device=self.device) for m in map_matrices(self.embedding.grid, s.image_size, s.sigma, s.smoothing))
-    self._shapes = [tuple(x) for x in shapes]
 
 @patch
 def embed(self:WEPaDiM,
     x:torch.Tensor, # [B, 3, S, S], uint8
 )->torch.Tensor: # [B, P, C], float32
     "Images to embeddings."
-    maps = self.backbone(x)
-    self._prepare([m.shape[1:] for m in maps])
-    return self.embedding(maps)
+    return self.embedding(self.backbone(x))
 
 # %% ../nbs/06_model.ipynb #b0d9c257
 def as_images(
@@ -124,9 +120,9 @@ def fit(self:WEPaDiM,
 
 @patch
 def _embeddings(self:WEPaDiM, images, batch_size, progress=False, title=''):
-    "Yield (items, embedding [B, P, C]) of a stream of images, under a progress bar."
+    "Yield (items, embedding [B, P, C]) of a stream of images, under a progress bar on a terminal."
     total = len(images) if hasattr(images, '__len__') else None
-    with tqdm(total=total, desc=title, unit='image', disable=not progress) as bar:
+    with tqdm(total=total, desc=title, unit='image', disable=None if progress else True) as bar:
         for items, x in batches(images, self.settings.input, self.settings.image_size, batch_size):
             yield items, self.embed(x)
             bar.update(len(items))
@@ -208,7 +204,7 @@ def save(self:WEPaDiM,
     if self.train_scores is not None: tensors['train_scores'] = torch.from_numpy(self.train_scores)
     data = safetensors.save({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
     meta = dict(format='wepadim', format_version=FORMAT, wepadim=__version__, settings=self.settings.model_dump(mode='json'), eps=g.eps, low_rank=g.low_rank,
-                shapes=self._shapes, threshold=self.threshold, scale=self.scale, weights=Path(self.backbone.source).name, weights_sha256=self.backbone.sha256, sha256=hashlib.sha256(data).hexdigest())
+                threshold=self.threshold, scale=self.scale, weights=Path(self.backbone.source).name, weights_sha256=self.backbone.sha256, sha256=hashlib.sha256(data).hexdigest())
     _replace_folder(path, {'model.safetensors': data, 'model.json': json.dumps(meta, indent=2, allow_nan=False) + '\n'})
     return path
 
@@ -254,7 +250,6 @@ def load(cls:WEPaDiM,
     meta, t = _read_model(path)
     model = cls(Settings(**meta['settings']), gpu_id=gpu_id, weights={k.removeprefix('backbone.'): v for k, v in t.items() if k.startswith('backbone.')})
     model.backbone.source, model.backbone.sha256 = meta['weights'], meta['weights_sha256']
-    model._prepare(meta['shapes'])
     model.gaussian = Gaussian(t['mean'].to(model.device), t['W'].to(model.device), meta['eps'], meta['low_rank'])
     want = (model.embedding.grid[0]*model.embedding.grid[1], sum(model.embedding.channels.values()))
     if tuple(t['mean'].shape) != want or t['W'].shape[::2] != want: raise InputError(f"{path}: the Gaussian's shape {tuple(t['W'].shape)} does not belong to the settings; fit the model again")
