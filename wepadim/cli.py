@@ -156,7 +156,7 @@ def wepadim_predict(argv=None):
     written = predict_files(model, paths, args.out, not args.no_heatmaps, args.batch_size, progress=True)
     print(f'{len(paths)} images: {written}' + ('' if args.no_heatmaps else f', heat maps in {written.parent/"heatmaps"}'))
 
-# %% ../nbs/10_cli.ipynb #2ffdbbb9
+# %% ../nbs/10_cli.ipynb #e6f57dbe
 @command
 def wepadim_check(argv=None):
     "List every problem of a data set, with its mending."
@@ -171,7 +171,7 @@ def wepadim_check(argv=None):
     for name in categories(args.root, args.dataset_type): print(category(args.root, name, args.dataset_type))
     print('no problem found')
 
-# %% ../nbs/10_cli.ipynb #a2da803b
+# %% ../nbs/10_cli.ipynb #db6a1dcb
 def demo_notebook()->Path:
     "The demo's notebook: in the checkout, or where an installed package keeps it."
     places = [Path(__file__).resolve().parents[1]/'nbs'/'experiments'/'demo.ipynb', Path(sys.prefix)/'share'/'wepadim'/'demo.ipynb']
@@ -190,11 +190,12 @@ def run_notebook(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     executed = folder/Path(notebook).name
-    papermill.execute_notebook(str(notebook), str(executed), parameters, kernel_name='python3', progress_bar=sys.stderr.isatty())
-    html, _ = HTMLExporter(embed_images=True).from_notebook_node(nbformat.read(executed, 4))
+    papermill.execute_notebook(str(notebook), str(executed), parameters, kernel_name='python3', progress_bar=sys.stderr.isatty(),
+                               extra_arguments=['--log-level=ERROR'])   # a kernel warns that it talks to its own machine unencrypted
+    html, _ = HTMLExporter(embed_images=True, exclude_raw=True, mathjax_url='', require_js_url='').from_notebook_node(nbformat.read(executed, 4))
     return write_atomic(folder/'report.html', html)
 
-# %% ../nbs/10_cli.ipynb #db6a1dcb
+# %% ../nbs/10_cli.ipynb #272eaecd
 @command
 def wepadim_demo(argv=None):
     "Run the demo on real solar cells."
@@ -209,7 +210,7 @@ def wepadim_demo(argv=None):
     for line in demo_lines(folder): print(line)
     print(f'report: {report}')
 
-# %% ../nbs/10_cli.ipynb #272eaecd
+# %% ../nbs/10_cli.ipynb #0f1d4618
 def demo_lines(
     folder, # results/demo
 )->list: # Lines for the terminal

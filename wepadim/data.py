@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from .config import InputError, choose
 
-# %% ../nbs/01_data.ipynb #22e62bad
+# %% ../nbs/01_data.ipynb #5dc4f9a2
 def to_rgb(
     im:Image.Image, # Any Pillow image
 )->Image.Image: # Mode RGB, same size
@@ -33,7 +33,7 @@ def to_rgb(
     a = a * (255 if a.max() <= 1 else 1) if im.mode == 'F' else a / 257
     return Image.fromarray(a.round().clip(0, 255).astype(np.uint8)).convert('RGB')
 
-# %% ../nbs/01_data.ipynb #2b51ce46
+# %% ../nbs/01_data.ipynb #2adf0b46
 EXTENSIONS = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')
 
 def load_image(
@@ -48,7 +48,7 @@ def load_image(
     except Exception as e:   # a damaged file can raise nearly anything in a decoder
         raise InputError(f"{path}: cannot be read as an image ({str(e).splitlines()[0] if str(e) else type(e).__name__}); replace or remove the file") from None
 
-# %% ../nbs/01_data.ipynb #c5cd4293
+# %% ../nbs/01_data.ipynb #76512bea
 def view(
     im:Image.Image, # An image or a mask
     input:str='whole', # 'crop' (published) or 'whole'
@@ -62,7 +62,7 @@ def view(
     left, top = round((w - size) / 2), round((h - size) / 2)
     return im.resize((w, h), resample).crop((left, top, left + size, top + size))
 
-# %% ../nbs/01_data.ipynb #76512bea
+# %% ../nbs/01_data.ipynb #43cde79e
 def image_tensor(
     image, # Anything `load_image` takes
     input:str='whole', # 'crop' or 'whole'
@@ -72,7 +72,7 @@ def image_tensor(
     a = np.array(view(load_image(image), input, size))
     return torch.from_numpy(a).permute(2, 0, 1)
 
-# %% ../nbs/01_data.ipynb #32747952
+# %% ../nbs/01_data.ipynb #26fe7108
 def load_mask(
     path, # A mask file
     image_size:tuple|None=None, # (width, height) of its image, to check against
@@ -89,7 +89,7 @@ def load_mask(
         raise InputError(f"{path}: the mask is {a.shape[1]}x{a.shape[0]} but its image is {image_size[0]}x{image_size[1]}; make them the same size")
     return a
 
-# %% ../nbs/01_data.ipynb #26fe7108
+# %% ../nbs/01_data.ipynb #134cf8d6
 def mask_view(
     mask:np.ndarray, # [H, W], bool
     input:str='whole', # 'crop' or 'whole'
@@ -98,7 +98,7 @@ def mask_view(
     "A mask through the same geometry as its image."
     return np.asarray(view(Image.fromarray(mask.astype(np.uint8)), input, size, Image.Resampling.NEAREST)) > 0
 
-# %% ../nbs/01_data.ipynb #73bf986d
+# %% ../nbs/01_data.ipynb #2a0cf2db
 @dataclass(frozen=True)
 class Sample:
     "One image: where it is, whether it is defective, of what kind, and its mask."
@@ -121,7 +121,7 @@ class Category:
         bad = sum(s.label for s in self.test)
         return f'Category({self.name}, {self.layout}: train {len(self.train)}, test {len(self.test)-bad} good + {bad} defective, {sum(s.mask is not None for s in self.test)} masks)'
 
-# %% ../nbs/01_data.ipynb #995aa54e
+# %% ../nbs/01_data.ipynb #466a4585
 def image_files(
     folder, # A folder
 )->list: # Paths, in the order of their names
@@ -130,7 +130,7 @@ def image_files(
     if not folder.is_dir(): return []
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS and not p.name.startswith('.'))
 
-# %% ../nbs/01_data.ipynb #683dca55
+# %% ../nbs/01_data.ipynb #92f6f083
 MVTEC = ('bottle', 'cable', 'capsule', 'carpet', 'grid', 'hazelnut', 'leather', 'metal_nut', 'pill', 'screw', 'tile', 'toothbrush',
          'transistor', 'wood', 'zipper')
 VISA = ('candle', 'capsules', 'cashew', 'chewinggum', 'fryum', 'macaroni1', 'macaroni2', 'pcb1', 'pcb2', 'pcb3', 'pcb4', 'pipe_fryum')
@@ -144,7 +144,7 @@ def _mvtec_names(root:Path):
     found = sorted(p.name for p in root.iterdir() if (p/'train'/'good').is_dir())
     return [n for n in MVTEC + VISA if n in found] + [n for n in found if n not in MVTEC + VISA]
 
-# %% ../nbs/01_data.ipynb #92f6f083
+# %% ../nbs/01_data.ipynb #a97e60d0
 def _mvtec_mask(
     folder:Path, # ground_truth/<kind>
     stem:str, # The image's name without its ending
@@ -163,7 +163,7 @@ def _mvtec(root:Path, name:str, seed:int):
                  for p in image_files(kind)]
     return Category(name, 'mvtec', root, [Sample(p) for p in image_files(home/'train'/'good')], test)
 
-# %% ../nbs/01_data.ipynb #363a2eb4
+# %% ../nbs/01_data.ipynb #90857844
 def _visa_csv(root:Path):
     env = os.environ.get('VISA_SPLIT_CSV')
     return Path(env) if env else root/'split_csv'/'1cls.csv'
@@ -182,7 +182,7 @@ def _visa_names(root:Path):
     objects = list(dict.fromkeys(r['object'] for r in _visa_rows(root)))
     return [o for o in objects if o and (root/o).is_dir()]
 
-# %% ../nbs/01_data.ipynb #90857844
+# %% ../nbs/01_data.ipynb #85fd50a4
 def _visa(root:Path, name:str, seed:int):
     rows = sorted((r for r in _visa_rows(root) if r['object'] == name), key=lambda r: (r['label'] != 'normal', r['image']))
     bad = next((r for r in rows if r['split'] not in ('train', 'test') or r['label'] not in ('normal', 'anomaly')), None)
@@ -192,7 +192,7 @@ def _visa(root:Path, name:str, seed:int):
     parts = {k:[sample(r) for r in rows if r['split'] == k] for k in ('train', 'test')}
     return Category(name, 'visa', root, **parts)
 
-# %% ../nbs/01_data.ipynb #efee3853
+# %% ../nbs/01_data.ipynb #8c850bfd
 _GOOD, _BAD, _MASKS = ('good', 'normal', 'ok'), ('bad', 'defect', 'defective', 'anomaly', 'ng'), ('masks', 'mask', 'ground_truth')
 
 def _sub(root:Path, names): return next((root/n for n in names if (root/n).is_dir()), None)
@@ -213,13 +213,13 @@ def folder_category(
     return Category(name or Path(good).resolve().name, 'folder', Path(root or good), [Sample(p) for i, p in enumerate(files) if i not in test],
                     [Sample(p) for i, p in enumerate(files) if i in test] + bads)
 
-# %% ../nbs/01_data.ipynb #8c850bfd
+# %% ../nbs/01_data.ipynb #4d71c289
 def _folder_names(root:Path): return [root.resolve().name] if image_files(_sub(root, _GOOD) or root) else []
 
 def _folder(root:Path, name:str, seed:int):
     return folder_category(_sub(root, _GOOD) or root, _sub(root, _BAD), _sub(root, _MASKS), name, seed=seed, root=root)
 
-# %% ../nbs/01_data.ipynb #3bcf621c
+# %% ../nbs/01_data.ipynb #840d9e9a
 def elpv_root()->Path:
     "The data folder of the installed package `elpv-dataset`."
     spec = importlib.util.find_spec('elpv_dataset')
@@ -236,7 +236,7 @@ def _elpv(root:Path, name:str, seed:int, n_train:int=300, n_test:int=100):
     by_name = lambda ss: sorted(ss, key=lambda s: s.path)
     return Category(name, 'elpv', root, by_name(good[:n_train]), by_name(good[n_train:n_train+n_test]) + bad, by_name(good[n_train+n_test:]))
 
-# %% ../nbs/01_data.ipynb #da1353cc
+# %% ../nbs/01_data.ipynb #38eb45c8
 _LAYOUTS = {'visa': (_visa_names, _visa), 'mvtec': (_mvtec_names, _mvtec), 'elpv': (_elpv_names, _elpv), 'folder': (_folder_names, _folder)}
 
 def _looks_like(root:Path, layout:str):
@@ -261,7 +261,7 @@ def detect_layout(
     if dataset_type != 'auto' and found: raise InputError(f"data path {root}: not in the layout {dataset_type!r}, it looks like {found[0]!r}; pass --dataset_type {found[0]}")
     raise InputError(f"data path {root}: no data set in a known layout; {expected}")
 
-# %% ../nbs/01_data.ipynb #38eb45c8
+# %% ../nbs/01_data.ipynb #f3cf4b2c
 def categories(
     root, # Root folder of a data set
     dataset_type:str='auto', # A layout, or 'auto'
@@ -287,7 +287,7 @@ def category(
     if gone: raise InputError(f"{gone[0]}: no such mask ({len(gone)} missing in {name!r}); add them, or remove the ground_truth folder to run without masks")
     return cat
 
-# %% ../nbs/01_data.ipynb #aad53cd5
+# %% ../nbs/01_data.ipynb #09dafeb3
 def limit(
     cat:Category, # A category
     max_train:int|None=None, # Keep the first so many training images
@@ -297,7 +297,7 @@ def limit(
     few = lambda xs, n: xs if n is None or n >= len(xs) else [xs[i] for i in np.linspace(0, len(xs) - 1, n).round().astype(int)]
     return replace(cat, train=cat.train[:max_train], test=few(cat.test, max_test))
 
-# %% ../nbs/01_data.ipynb #24e3382e
+# %% ../nbs/01_data.ipynb #92fa76e7
 @dataclass(frozen=True)
 class Problem:
     "Something wrong in a data set: where, what, and how to mend it."
@@ -315,7 +315,7 @@ def _check_sample(s:Sample):
     except InputError as e: return [Problem(str(s.mask), *str(e).split(': ', 1)[1].split('; ', 1))]
     return [] if mask.any() else [Problem(str(s.mask), 'the mask of a defective image is empty', 'draw the defect, or move the image to the good ones')]
 
-# %% ../nbs/01_data.ipynb #92fa76e7
+# %% ../nbs/01_data.ipynb #b0ed4d13
 def _check_lists(cat:Category):
     "The problems of a category's lists."
     where, bad = f'{cat.root} [{cat.name}]', sum(s.label for s in cat.test)
@@ -339,7 +339,7 @@ def check(
         for ps in tqdm(pool.map(_check_sample, samples), total=len(samples), desc='checking', disable=None if progress else True): found += ps
     return found
 
-# %% ../nbs/01_data.ipynb #fa90709a
+# %% ../nbs/01_data.ipynb #00966860
 def fingerprint(
     cat:Category, # A category
 )->str: # 64 hexadecimal digits
@@ -352,7 +352,7 @@ def fingerprint(
                 h.update(f'{part} {s.label} {os.path.relpath(p, cat.root)}\n'.encode('utf-8', 'surrogateescape') + hashlib.sha256(p.read_bytes()).digest())
     return h.hexdigest()
 
-# %% ../nbs/01_data.ipynb #500fba48
+# %% ../nbs/01_data.ipynb #c0219738
 def batches(
     images, # Any iterable of what `load_image` takes
     input:str='whole', # 'crop' or 'whole'
@@ -372,7 +372,7 @@ def batches(
             yield now[0], torch.stack([f.result() for f in now[1]])
             now = ahead
 
-# %% ../nbs/01_data.ipynb #6bac4449
+# %% ../nbs/01_data.ipynb #e97c62d5
 def _draw(shape, lines, widths):
     "Opacity [H, W] of polylines: points in (x, y) pixels, widths in pixels, drawn at four times the size."
     h, w = shape
@@ -386,7 +386,7 @@ def _smooth_noise(shape, scale, rng):
     n = ndimage.gaussian_filter(rng.standard_normal(shape), scale, mode='wrap')
     return n / (n.std() + 1e-12)
 
-# %% ../nbs/01_data.ipynb #e97c62d5
+# %% ../nbs/01_data.ipynb #aa918157
 def _scratch(shape, rng):
     "A thin, slightly bent line whose depth varies along its way."
     h, w = shape
@@ -412,7 +412,7 @@ def _crack(shape, rng):
     grow(*(rng.uniform(.25, .75, 2) * (w, h)), rng.uniform(0, 2*np.pi), int(rng.integers(10, 22)), rng.uniform(.006, .011)*side)
     return _draw(shape, lines, widths)
 
-# %% ../nbs/01_data.ipynb #aa918157
+# %% ../nbs/01_data.ipynb #bbc9430a
 def _blob(shape, rng):
     "A stain: an ellipse with an irregular, soft edge."
     h, w = shape
@@ -434,7 +434,7 @@ def _missing_patch(shape, rng):
     ImageDraw.Draw(im).polygon([(4*(x0 + r*np.cos(t)), 4*(y0 + r*np.sin(t))) for t, r in zip(angles, radius)], fill=255)
     return np.asarray(im.resize((w, h), Image.Resampling.BOX), np.float32) / 255
 
-# %% ../nbs/01_data.ipynb #151992dc
+# %% ../nbs/01_data.ipynb #26f86808
 DEFECTS = {'scratch': _scratch, 'crack': _crack, 'blob': _blob, 'missing_patch': _missing_patch}
 
 def paint_defect(

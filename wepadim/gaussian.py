@@ -11,7 +11,7 @@ from fastcore.basics import patch
 
 from .config import InputError, choose
 
-# %% ../nbs/04_gaussian.ipynb #c465cc0d
+# %% ../nbs/04_gaussian.ipynb #c5fa3594
 JITTER = 1e-6 # added to cov_reg, as published
 
 def whitener_rows(
@@ -35,7 +35,7 @@ def whitener(
     if low_rank: return whitener_rows(X @ X.mT, n*eps, X)
     return whitener_rows(X.mT @ X / n, eps, torch.eye(c, dtype=X.dtype, device=X.device).expand(len(X), c, c))
 
-# %% ../nbs/04_gaussian.ipynb #e8d063db
+# %% ../nbs/04_gaussian.ipynb #e04ea8a5
 def chunk_size(
     n:int, # Training vectors
     c:int, # Channels
@@ -44,7 +44,7 @@ def chunk_size(
     "How many positions fit the budget: two float64 copies of the vectors, three of the square matrix."
     return max(1, int(budget*2**30 / (8*(2*n*c + 3*min(n, c)**2))))
 
-# %% ../nbs/04_gaussian.ipynb #e04ea8a5
+# %% ../nbs/04_gaussian.ipynb #b3389c92
 class Gaussian:
     "A Gaussian at each of P positions (paper, section 3.3)."
     def __init__(self,
@@ -75,7 +75,7 @@ class Gaussian:
 
     def __repr__(self): return f"Gaussian({self.W.shape[0]} positions, {self.W.shape[2]} channels, {'low-rank' if self.low_rank else 'full'} form of {self.W.shape[1]} rows, eps {self.eps:g})"
 
-# %% ../nbs/04_gaussian.ipynb #34ccb1db
+# %% ../nbs/04_gaussian.ipynb #65f8392d
 @patch
 def score(self:Gaussian,
     Y:torch.Tensor, # [B, P, C], float32
@@ -89,7 +89,7 @@ def score(self:Gaussian,
     if self.low_rank: d2 = (y.square().sum(1) - d2).clamp_(min=0) / self.eps
     return d2.sqrt_().T if distance == 'sqrt' else d2.T
 
-# %% ../nbs/04_gaussian.ipynb #425bb29b
+# %% ../nbs/04_gaussian.ipynb #1afb6cdd
 def _leverage(
     X:torch.Tensor, # [P, N, C], float64, centred
     lam:float, # Added to the diagonal of the scatter

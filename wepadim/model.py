@@ -24,7 +24,7 @@ from .data import batches, image_files
 from .gaussian import Gaussian, leave_one_out
 from .wavelet import WaveletEmbedding, resize_matrix
 
-# %% ../nbs/06_model.ipynb #69d1097c
+# %% ../nbs/06_model.ipynb #e9fd68de
 def gaussian_matrix(
     n:int, # Length, in pixels
     sigma:float, # Standard deviation, in pixels; 0: no smoothing
@@ -32,7 +32,7 @@ def gaussian_matrix(
     "Smoothing with a Gaussian along one axis, mirrored at the border, as a matrix."
     return ndimage.gaussian_filter1d(np.eye(n), sigma, axis=0, mode='reflect', truncate=4.0) if sigma > 0 else np.eye(n)
 
-# %% ../nbs/06_model.ipynb #35918999
+# %% ../nbs/06_model.ipynb #0a9459df
 def published_matrices(
     n:int, # Length, in pixels
     sigma:float, # Standard deviation, in pixels; 0: no smoothing
@@ -55,7 +55,7 @@ def map_matrices(
     down, across = published_matrices(size, sigma) if smoothing == 'published' else (gaussian_matrix(size, sigma),)*2
     return down @ resize_matrix(grid[0], size), across @ resize_matrix(grid[1], size)
 
-# %% ../nbs/06_model.ipynb #29f9271d
+# %% ../nbs/06_model.ipynb #6a310995
 class WEPaDiM:
     "Wavelet-enhanced PaDiM: trains on good images, scores and localises defects."
     def __init__(self,
@@ -77,7 +77,7 @@ class WEPaDiM:
 
     def __repr__(self): return f"WEPaDiM({self.settings.backbone}, {self.settings.wavelet_type} {self.settings.wavelet_level} {'|'.join(self.settings.wavelet_kept_subbands)}, {self.gaussian or 'not fitted'})"
 
-# %% ../nbs/06_model.ipynb #71675a7c
+# %% ../nbs/06_model.ipynb #ca63b029
 @patch
 def _prepare(self:WEPaDiM, shapes):
     "Build the matrices for taps of these shapes (C, H, W)."
@@ -92,7 +92,7 @@ def embed(self:WEPaDiM,
     "Images to embeddings."
     return self.embedding(self.backbone(x))
 
-# %% ../nbs/06_model.ipynb #b0d9c257
+# %% ../nbs/06_model.ipynb #689e019d
 def as_images(
     images, # A folder, an image (path, Pillow, array), or any iterable of images
 ):
@@ -104,7 +104,7 @@ def as_images(
     if not files: raise InputError(f"{images}: the folder holds no images; expected png, jpg, jpeg, bmp or tif files")
     return files
 
-# %% ../nbs/06_model.ipynb #a8804c1c
+# %% ../nbs/06_model.ipynb #93a8c80a
 @patch
 def fit(self:WEPaDiM,
     images, # Good images: a folder, a list, or any iterable; at least 2
@@ -127,7 +127,7 @@ def _embeddings(self:WEPaDiM, images, batch_size, progress=False, title=''):
             yield items, self.embed(x)
             bar.update(len(items))
 
-# %% ../nbs/06_model.ipynb #93a8c80a
+# %% ../nbs/06_model.ipynb #14c62452
 @patch
 def _maps(self:WEPaDiM,
     d:torch.Tensor, # [B, P], float64: distances
@@ -143,7 +143,7 @@ def _calibrate(self:WEPaDiM, d, batch_size):
     low = float(torch.cat([m.flatten(1).median(1).values for m in maps]).median())
     self.scale = low, low + 2*max(float(np.quantile(self.train_scores, .99)) - low, 1e-12)
 
-# %% ../nbs/06_model.ipynb #bfe25bdb
+# %% ../nbs/06_model.ipynb #344666e7
 @dataclass(frozen=True)
 class Prediction:
     "What `predict` returns for n images."
@@ -165,7 +165,7 @@ def stream(self:WEPaDiM,
         scores = maps.amax((1, 2)).cpu().numpy()
         yield Prediction(items, scores, maps.cpu().numpy(), None if self.threshold is None else scores >= self.threshold)
 
-# %% ../nbs/06_model.ipynb #344666e7
+# %% ../nbs/06_model.ipynb #ba952010
 @patch
 def predict(self:WEPaDiM,
     images, # A folder, an image, or any iterable of images
@@ -188,7 +188,7 @@ def set_threshold(self:WEPaDiM,
     self.threshold = float(threshold)
     return self
 
-# %% ../nbs/06_model.ipynb #5ca13d88
+# %% ../nbs/06_model.ipynb #c22f0f91
 FORMAT = 1 # of saved models; raised when an old reader could not read a new file
 
 @patch
@@ -208,7 +208,7 @@ def save(self:WEPaDiM,
     _replace_folder(path, {'model.safetensors': data, 'model.json': json.dumps(meta, indent=2, allow_nan=False) + '\n'})
     return path
 
-# %% ../nbs/06_model.ipynb #c22f0f91
+# %% ../nbs/06_model.ipynb #d459dada
 def _replace_folder(path:Path, files:dict):
     "Write `files` {name: content} as the folder `path`: beside it first, then renamed."
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -224,7 +224,7 @@ def _replace_folder(path:Path, files:dict):
         shutil.rmtree(path/'old', ignore_errors=True)
     finally: shutil.rmtree(tmp, ignore_errors=True)
 
-# %% ../nbs/06_model.ipynb #d459dada
+# %% ../nbs/06_model.ipynb #82dc9765
 def _read_model(path:Path):
     "The checked contents (meta, tensors) of a saved model."
     meta = read_json(path/'model.json')

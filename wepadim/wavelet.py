@@ -15,7 +15,7 @@ from fastcore.basics import patch
 
 from .config import InputError, SUBBANDS, subbands
 
-# %% ../nbs/03_wavelet.ipynb #d62ed0ef
+# %% ../nbs/03_wavelet.ipynb #0f2a3be5
 def dwt_matrices(
     n:int, # Length of the signal
     wavelet:str='haar', # A discrete wavelet of PyWavelets
@@ -24,7 +24,7 @@ def dwt_matrices(
     "The two matrices of one DWT level: `lo @ x, hi @ x` equals `pywt.dwt(x, wavelet, mode)`."
     return pywt.dwt(np.eye(n), wavelet, mode, axis=0)
 
-# %% ../nbs/03_wavelet.ipynb #286741d8
+# %% ../nbs/03_wavelet.ipynb #b7d003f4
 def max_level(
     n:int, # Length of the signal
 )->int:
@@ -46,7 +46,7 @@ def level_matrices(
         out['lo', j] = low
     return out
 
-# %% ../nbs/03_wavelet.ipynb #1000118c
+# %% ../nbs/03_wavelet.ipynb #08c1cbed
 HALVES = {'LL': ('lo', 'lo'), 'LH': ('hi', 'lo'), 'HL': ('lo', 'hi'), 'HH': ('hi', 'hi')} # band: (down, across)
 
 def dwt2(
@@ -61,7 +61,7 @@ def dwt2(
     return {(b, j): as_x(down[r, j]) @ x @ as_x(across[c, j]).mT
             for b, (r, c) in HALVES.items() for j in range(1, level + 1) if b != 'LL' or j == level}
 
-# %% ../nbs/03_wavelet.ipynb #fbef409a
+# %% ../nbs/03_wavelet.ipynb #426ce74a
 def resize_matrix(
     n:int, # Length
     m:int, # New length
@@ -69,7 +69,7 @@ def resize_matrix(
     "The matrix of linear interpolation from n cells to m (align_corners=False, no antialiasing)."
     return F.interpolate(torch.eye(n, dtype=torch.float64)[None], size=m, mode='linear', align_corners=False)[0].T.numpy()
 
-# %% ../nbs/03_wavelet.ipynb #bdf2e5ea
+# %% ../nbs/03_wavelet.ipynb #01c373dc
 def grid_matrices(
     n:int, # Length of the tap's map
     grid:int, # Length of the common grid
@@ -90,7 +90,7 @@ def grid_size(
     if isinstance(align, int): return align, align
     return {'smallest': min, 'largest': max}[align](sizes)
 
-# %% ../nbs/03_wavelet.ipynb #01c373dc
+# %% ../nbs/03_wavelet.ipynb #e74ac3e6
 class WaveletEmbedding:
     "Feature maps to sub-bands on one grid (paper, section 3.2), for maps of given shapes."
     def __init__(self,
@@ -112,7 +112,7 @@ class WaveletEmbedding:
 
     def __repr__(self): return f"WaveletEmbedding({'x'.join(map(str, self.grid))}, {' + '.join(f'{c} {b}' for b, c in self.channels.items())} = {sum(self.channels.values())} channels)"
 
-# %% ../nbs/03_wavelet.ipynb #d76f1406
+# %% ../nbs/03_wavelet.ipynb #6e0cc015
 @patch
 def _tap(self:WaveletEmbedding, t:int, m:torch.Tensor):
     "The parts of one tap's map [B, C, H, W], each [B, P, C]."

@@ -1,0 +1,54 @@
+"Where real data and weights are, and how to run a command line as a user does."
+import os, subprocess, sys
+from pathlib import Path
+
+import pytest
+
+
+def _needs(variable, *parts):
+    root = os.environ.get(variable)
+    if not root: pytest.skip(f'set {variable} to run this: see data/README.md, "For the tests"')
+    path = Path(root, *parts)
+    if not path.exists(): pytest.skip(f'{variable} is set, but there is no {path}')
+    return path
+
+
+@pytest.fixture
+def real_data():
+    "A folder below WEPADIM_DATA, or a skip that says how to set it."
+    return lambda *parts: _needs('WEPADIM_DATA', *parts)
+
+
+@pytest.fixture
+def real_weights():
+    "A file below WEPADIM_WEIGHTS, or a skip that says how to set it."
+    return lambda *parts: _needs('WEPADIM_WEIGHTS', *parts)
+
+
+@pytest.fixture
+def shell():
+    "Run a console script in a process of its own."
+    def run(command, *argv, timeout=600, **env):
+        return subprocess.run([Path(sys.executable).with_name(command), *map(str, argv)], capture_output=True, text=True, timeout=timeout,
+                              stdin=subprocess.DEVNULL, env={**os.environ, **env})
+    return run
+
+
+@pytest.fixture(scope='session')
+def painted_cells(tmp_path_factory):
+    "A small data set in MVTec AD's layout: real solar cells, some with painted defects and their masks."
+    import numpy as np
+    from PIL import Image
+    from wepadim.data import DEFECTS, category, elpv_root, paint_defect
+    root, cells = tmp_path_factory.mktemp('data'), category(elpv_root(), 'mono').spare
+    def put(array, *parts):
+        path = root.joinpath('cell', *parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(array).save(path)
+    for i, s in enumerate(cells[:20]): put(np.asarray(Image.open(s.path)), 'train', 'good', f'{i:03}.png')
+    for i, s in enumerate(cells[20:26]): put(np.asarray(Image.open(s.path)), 'test', 'good', f'{i:03}.png')
+    for i, (kind, s) in enumerate(zip([*DEFECTS, *DEFECTS], cells[26:34])):
+        image, mask = paint_defect(s.path, kind, i)
+        put(image, 'test', kind, f'{i:03}.png')
+        put(mask.astype(np.uint8)*255, 'ground_truth', kind, f'{i:03}_mask.png')
+    return root

@@ -1,0 +1,97 @@
+"The command lines on real images: the demo, the published quick start, a model from run to prediction."
+import csv, json, shutil
+
+import numpy as np, pytest, torch
+from PIL import Image
+
+from wepadim.backbone import Backbone
+
+RESULT_KEYS = {'model', 'wavelet_type', 'wavelet_level', 'wavelet_kept_subbands', 'sigma', 'cov_reg', 'avg_img_auc', 'avg_pixel_auc', 'avg_inference_time',
+               'time', 'class_results', 'commit', 'seed', 'versions', 'preset'}
+
+
+def result(save_path, model):
+    [path] = save_path.glob(f'*/{model}/{model}_wavelet_experiment.json')
+    [summary] = json.loads(path.read_text())
+    assert RESULT_KEYS <= set(summary) and (path.parent/f'{model}_resource_summary.json').is_file() and (path.parents[1]/'config.json').is_file()
+    return summary
+
+
+def test_demo(tmp_path, shell):
+    r = shell('wepadim_demo', '--save_path', tmp_path)
+    assert r.returncode == 0, r.stderr
+    assert 'image AUROC' in r.stdout and 'F1-max' in r.stdout and 'seconds: fit' in r.stdout and 'images per second: predict' in r.stdout
+    s = result(tmp_path, 'efficientnet-lite0')
+    [c] = s['class_results']
+    assert (c['n_train'], c['n_test_good'], c['n_test_defective']) == (300, 100, 100)
+    assert c['img_auc'] >= .92
+    assert c['pixel_auc'] is None and c['pixel_reason']
+    painted = json.loads((tmp_path/'demo'/'efficientnet-lite0'/'synthetic.json').read_text())
+    assert painted['synthetic'] is True and .9 < painted['pixel_auc'] <= 1 and .5 < painted['aupro'] <= 1
+    html = (tmp_path/'demo'/'report.html').read_text()
+    assert html.count('data:image/png') >= 8 and 'synthetic' in html and 'CC BY-NC-SA' in html
+
+
+def test_one_category_from_run_to_prediction(painted_cells, tmp_path, shell):
+    out = tmp_path/'results'
+    r = shell('wepadim_run', '--data_path', painted_cells, '--models', 'efficientnet-lite0', '--preset', 'recommended', '--image_size', '160', '--align', '10',
+              '--save_path', out, '--save_model')
+    assert r.returncode == 0, r.stderr
+    [c] = result(out, 'efficientnet-lite0')['class_results']
+    assert c['pixel_auc'] > .8 and 0 < c['aupro'] <= 1 and c['img_auc'] > .8
+    [model] = out.glob('*/efficientnet-lite0/models/cell')
+    for extra in ([], ['--batch_size', '3']):
+        r = shell('wepadim_predict', model, painted_cells/'cell'/'test'/'good', painted_cells/'cell'/'test'/'blob', '--out', tmp_path/'p', '--threshold', '1e3', *extra)
+        assert r.returncode == 0, r.stderr
+        rows = list(csv.DictReader((tmp_path/'p'/'scores.csv').open()))
+        if extra: np.testing.assert_allclose([float(x['score']) for x in rows], before, rtol=1e-6)
+        before = [float(x['score']) for x in rows]
+    assert len(rows) == 8 and {x['label'] for x in rows} <= {'0', '1'}
+    assert np.mean(before[6:]) > np.mean(before[:6])
+    maps = sorted((tmp_path/'p'/'heatmaps').iterdir())
+    assert len(maps) == 8 and Image.open(maps[0]).size == (300, 300)
+
+
+def _as_visa(painted, root):
+    "The same images in VisA's own layout, as category candle; masks hold class numbers, the split lists other categories too."
+    rows = ['object,split,label,image,mask', 'capsules,train,normal,capsules/Data/Images/Normal/000.JPG,']
+    def put(src, rel):
+        (root/rel).parent.mkdir(parents=True, exist_ok=True)
+        Image.open(src).convert('RGB').save(root/rel, quality=95) if rel.endswith('JPG') else Image.fromarray((np.asarray(Image.open(src)) > 0).astype(np.uint8)*3).save(root/rel)
+        return rel
+    for split, folder in (('train', 'train'), ('test', 'test')):
+        for p in sorted((painted/'cell'/folder/'good').iterdir()):
+            rows.append(f"candle,{split},normal,{put(p, f'candle/Data/Images/Normal/{split}{p.stem}.JPG')},")
+    for p in sorted((painted/'cell'/'ground_truth').rglob('*.png')):
+        stem = p.stem.removesuffix('_mask')
+        image = put(painted/'cell'/'test'/p.parent.name/f'{stem}.png', f'candle/Data/Images/Anomaly/{stem}.JPG')
+        rows.append(f"candle,test,anomaly,{image},{put(p, f'candle/Data/Masks/Anomaly/{stem}.png')}")
+    (root/'split_csv').mkdir()
+    (root/'split_csv'/'1cls.csv').write_text('\n'.join(rows) + '\n')
+
+
+def test_the_published_quick_start_as_written(painted_cells, tmp_path, shell):
+    "Both quick-start commands, other data paths. Offline, so efficientnet-b0 has random weights from a file: what counts here is that the commands run."
+    visa, mvtec, weights = tmp_path/'VisA', tmp_path/'MVTec', tmp_path/'weights'
+    _as_visa(painted_cells, visa)
+    shutil.copytree(painted_cells/'cell', mvtec/'bottle')
+    weights.mkdir()
+    torch.save(Backbone('efficientnet-b0', weights='random').weights, weights/'efficientnet-b0.pth')
+    for kind, root, name, gpu in (('visa', visa, 'candle', '0'), ('mvtec', mvtec, 'bottle', '0'), ('mvtec', mvtec, 'bottle', '-1')):
+        save = tmp_path/f'results-{kind}{gpu}'
+        r = shell('wepadim_run', '--dataset_type', kind, '--data_path', root, '--models', 'efficientnet-b0', '--experiment_type', 'single', '--classes', name,
+                  '--gpu_id', gpu, '--save_path', save, WEPADIM_WEIGHTS=str(weights))
+        assert r.returncode == 0, r.stderr
+        if gpu == '0' and not torch.cuda.is_available(): assert r.stderr.strip() == 'warning: gpu_id 0 asked for, but no GPU was found: running on the CPU'
+        if gpu == '-1': assert r.stderr.strip() == ''
+        [c] = result(save, 'efficientnet-b0')['class_results']
+        assert c['class'] == name and c['n_train'] == 20 and c['pixel_auc'] is not None
+
+
+@pytest.mark.parametrize('kind,folder,name', [('visa', 'VisA', 'fryum'), ('mvtec', 'magnetic_tile', 'tile')])
+def test_real_categories(kind, folder, name, real_data, real_weights, tmp_path, shell):
+    r = shell('wepadim_run', '--dataset_type', kind, '--data_path', real_data(folder), '--models', 'resnet18', '--weights', real_weights('resnet18.pth'), '--classes', name,
+              '--save_path', tmp_path, '--max_train_samples', 60, '--max_test_samples', 60, '--heatmaps', 1)
+    assert r.returncode == 0, r.stderr
+    [c] = result(tmp_path, 'resnet18')['class_results']
+    assert c['img_auc'] > .7 and c['pixel_auc'] > .6 and 0 < c['aupro'] <= 1

@@ -1,0 +1,51 @@
+"Are the notebooks clean, the library what the notebooks export, README what index.ipynb says, and can the docs be made?"
+import filecmp, shutil, subprocess, sys, tempfile
+from pathlib import Path
+
+import readme
+
+ROOT = Path(__file__).resolve().parents[1]
+SKIP = shutil.ignore_patterns('.ipynb_checkpoints', '__pycache__', '_proc')
+
+
+def differing(a, b, pattern):
+    "Relative paths of the files that are not the same, or only there once."
+    names = {p.relative_to(x) for x in (a, b) for p in x.rglob(pattern) if '__pycache__' not in p.parts and '.ipynb_checkpoints' not in p.parts}
+    return sorted(str(n) for n in names if not ((a/n).is_file() and (b/n).is_file() and filecmp.cmp(a/n, b/n, shallow=False)))
+
+
+def run(code, cwd):
+    "Run nbdev's own functions inside the copy."
+    r = subprocess.run([sys.executable, '-c', code], cwd=cwd, capture_output=True, text=True)
+    if r.returncode: sys.exit(f'{code} failed:\n{r.stdout[-3000:]}\n{r.stderr[-3000:]}')
+
+
+def verdict(what, wrong, fix):
+    if wrong: sys.exit(f'{what}: {", ".join(map(str, wrong))}\n{fix}')
+    print(f'{what}: ok')
+
+
+def unlinked(nbs):
+    "Links to pages that are not there, in the notebooks' prose."
+    import nbformat, re
+    pages = [(p, ''.join(c.source for c in nbformat.read(p, 4).cells if c.cell_type == 'markdown')) for p in nbs.rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts]
+    return [f'{p.name}: {t}' for p, text in pages for t in re.findall(r'\]\((?!https?:|#|mailto:)([^)#\s]+)', text) if not (p.parent/t).exists()]
+
+
+with tempfile.TemporaryDirectory() as d:   # a copy, so that checking changes nothing
+    copy = Path(d)/'wepadim'
+    copy.mkdir()
+    for name in ('settings.ini', 'setup.py', '_quarto.yml', 'README.md'): shutil.copy(ROOT/name, copy)
+    for name in ('nbs', 'wepadim'): shutil.copytree(ROOT/name, copy/name, ignore=SKIP, symlinks=True)
+    run('from nbdev.clean import nbdev_clean; nbdev_clean()', copy)
+    verdict('clean notebooks', differing(ROOT/'nbs', copy/'nbs', '*.ipynb'), 'run nbdev_clean and commit')
+    shutil.rmtree(copy/'wepadim')
+    (copy/'wepadim').mkdir()
+    run('from nbdev.doclinks import nbdev_export; nbdev_export()', copy)
+    verdict('library as exported', differing(ROOT/'wepadim', copy/'wepadim', '*.py'), 'run nbdev_export and commit; never edit wepadim/ by hand')
+    verdict('README as index.ipynb', [] if (ROOT/'README.md').read_text() == readme.render(ROOT) else ['README.md'], 'run `make readme` and commit')
+    verdict('links between pages', unlinked(ROOT/'nbs'), 'mend the links')
+    run('from nbdev.serve import proc_nbs\nif __name__ == "__main__": proc_nbs(n_workers=0)', copy)   # not nbdev_proc_nbs: it would install quarto
+    pages = {p.relative_to(copy/'nbs') for p in (copy/'nbs').rglob('*.ipynb')}
+    verdict('docs pre-processing', [p for p in pages if not (copy/'_proc'/p).is_file()], 'see nbdev_proc_nbs')
+    verdict('size of notebooks', [p.name for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts and p.stat().st_size > 300_000], 'make their pictures smaller')
