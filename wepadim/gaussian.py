@@ -14,6 +14,7 @@ from .config import InputError, choose
 # %% ../nbs/04_gaussian.ipynb #c5fa3594
 JITTER = 1e-6 # added to cov_reg, as published
 
+# %% ../nbs/04_gaussian.ipynb #d06ab57d
 def whitener_rows(
     A:torch.Tensor, # [P, R, R], float64, positive semi-definite; changed in place
     eps:float, # Added to its diagonal
@@ -25,6 +26,7 @@ def whitener_rows(
     if info.any(): raise InputError("cov_reg is too small for these features: the covariance is singular to working precision; use a larger cov_reg")
     return torch.linalg.solve_triangular(L, B, upper=False)
 
+# %% ../nbs/04_gaussian.ipynb #abcdcad1
 def whitener(
     X:torch.Tensor, # [P, N, C], float64, centred
     eps:float, # cov_reg + JITTER
@@ -35,7 +37,7 @@ def whitener(
     if low_rank: return whitener_rows(X @ X.mT, n*eps, X)
     return whitener_rows(X.mT @ X / n, eps, torch.eye(c, dtype=X.dtype, device=X.device).expand(len(X), c, c))
 
-# %% ../nbs/04_gaussian.ipynb #e04ea8a5
+# %% ../nbs/04_gaussian.ipynb #34ccb1db
 def chunk_size(
     n:int, # Training vectors
     c:int, # Channels
@@ -44,7 +46,7 @@ def chunk_size(
     "How many positions fit the budget: two float64 copies of the vectors, three of the square matrix."
     return max(1, int(budget*2**30 / (8*(2*n*c + 3*min(n, c)**2))))
 
-# %% ../nbs/04_gaussian.ipynb #b3389c92
+# %% ../nbs/04_gaussian.ipynb #65f8392d
 class Gaussian:
     "A Gaussian at each of P positions (paper, section 3.3)."
     def __init__(self,
@@ -75,7 +77,7 @@ class Gaussian:
 
     def __repr__(self): return f"Gaussian({self.W.shape[0]} positions, {self.W.shape[2]} channels, {'low-rank' if self.low_rank else 'full'} form of {self.W.shape[1]} rows, eps {self.eps:g})"
 
-# %% ../nbs/04_gaussian.ipynb #65f8392d
+# %% ../nbs/04_gaussian.ipynb #7009c2c9
 @patch
 def score(self:Gaussian,
     Y:torch.Tensor, # [B, P, C], float32
@@ -89,7 +91,7 @@ def score(self:Gaussian,
     if self.low_rank: d2 = (y.square().sum(1) - d2).clamp_(min=0) / self.eps
     return d2.sqrt_().T if distance == 'sqrt' else d2.T
 
-# %% ../nbs/04_gaussian.ipynb #1afb6cdd
+# %% ../nbs/04_gaussian.ipynb #ab57ad3f
 def _leverage(
     X:torch.Tensor, # [P, N, C], float64, centred
     lam:float, # Added to the diagonal of the scatter
@@ -100,6 +102,7 @@ def _leverage(
     inv = whitener_rows(X @ X.mT, lam, torch.eye(n, dtype=X.dtype, device=X.device).expand(len(X), n, n))
     return 1 - lam*inv.square().sum(1)
 
+# %% ../nbs/04_gaussian.ipynb #e6202246
 def leave_one_out(
     X:torch.Tensor, # [N, P, C], float32: the training images, N > 2
     cov_reg:float=0.01, # As in the fit

@@ -48,6 +48,7 @@ def why_undefined(
     if labels.all(): return 'no good ones among the test images'
     return None
 
+# %% ../nbs/05_metrics.ipynb #bcc1b6d1
 def auroc(
     labels, # [n], bool or 0/1
     scores, # [n], float
@@ -56,7 +57,7 @@ def auroc(
     labels, scores = np.asarray(labels, bool).ravel(), np.asarray(scores).ravel()
     return None if why_undefined(labels) else area(*found_at(scores[~labels], scores[labels]))
 
-# %% ../nbs/05_metrics.ipynb #e42015f0
+# %% ../nbs/05_metrics.ipynb #40f24624
 def counts_at_positives(
     bad:np.ndarray, # Scores of the positives
     hi:np.ndarray, # From `found_at`: the rate of negatives at or above each
@@ -66,6 +67,7 @@ def counts_at_positives(
     thresholds, first, n = (v[::-1] for v in np.unique(bad, return_index=True, return_counts=True))
     return thresholds, n.cumsum(), np.rint(hi[first]*n_good)
 
+# %% ../nbs/05_metrics.ipynb #ca52c223
 def _ap(counts):
     _, tp, fp = counts
     return float((np.diff(tp, prepend=0)*tp/(tp + fp)).sum()/tp[-1])
@@ -75,7 +77,7 @@ def _f1_max(counts):
     f1 = 2*tp/(tp + fp + tp[-1])
     return float(f1.max()), float(t[f1.argmax()])
 
-# %% ../nbs/05_metrics.ipynb #40f24624
+# %% ../nbs/05_metrics.ipynb #752bbb84
 def _counts(labels, scores):
     "`counts_at_positives` of labels and scores; None when only one class is there."
     labels, scores = np.asarray(labels, bool).ravel(), np.asarray(scores).ravel()
@@ -83,6 +85,7 @@ def _counts(labels, scores):
     good, bad = scores[~labels], scores[labels]
     return counts_at_positives(bad, found_at(good, bad)[1], len(good))
 
+# %% ../nbs/05_metrics.ipynb #5bde7ea1
 def average_precision(
     labels, # [n], bool or 0/1
     scores, # [n], float
@@ -91,6 +94,7 @@ def average_precision(
     c = _counts(labels, scores)
     return c and _ap(c)
 
+# %% ../nbs/05_metrics.ipynb #31f3055e
 def f1_max(
     labels, # [n], bool or 0/1
     scores, # [n], float
@@ -99,7 +103,7 @@ def f1_max(
     c = _counts(labels, scores)
     return _f1_max(c) if c else (None, None)
 
-# %% ../nbs/05_metrics.ipynb #5bde7ea1
+# %% ../nbs/05_metrics.ipynb #9fd6480e
 def region_weights(
     masks:np.ndarray, # [n, H, W], bool
 )->tuple: # ([n, H, W] float64: 1/pixels of its region, 0 outside; number of regions)
@@ -111,6 +115,7 @@ def region_weights(
         w[m], count = (1/np.bincount(regions.ravel()))[regions[m]], count + k
     return weights, count
 
+# %% ../nbs/05_metrics.ipynb #b96a78cc
 def aupro(
     masks, # [n, H, W], bool
     maps, # [n, H, W], float
@@ -122,7 +127,7 @@ def aupro(
     weights, _ = region_weights(masks)
     return area(*found_at(maps[~masks], maps[masks]), limit, weights[masks])
 
-# %% ../nbs/05_metrics.ipynb #0b4c8e68
+# %% ../nbs/05_metrics.ipynb #6ffe50a6
 def image_metrics(
     labels, # [n], 0 good, 1 defective
     scores, # [n], float
@@ -133,6 +138,7 @@ def image_metrics(
     reason = why_undefined(labels)
     return {**out, 'img_reason': reason} if reason else out
 
+# %% ../nbs/05_metrics.ipynb #36bd5e84
 def pixel_metrics(
     masks, # [n, H, W], bool, of all test images (good ones: empty); None: the data set has no masks
     maps, # [n, H, W], float

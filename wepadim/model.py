@@ -85,6 +85,7 @@ def _prepare(self:WEPaDiM, shapes):
     self.embedding = WaveletEmbedding(shapes, s.wavelet_type, s.wavelet_level, s.wavelet_kept_subbands, s.wavelet_mode, s.align, self.device)
     self._U, self._V = (torch.tensor(m, device=self.device) for m in map_matrices(self.embedding.grid, s.image_size, s.sigma, s.smoothing))
 
+# %% ../nbs/06_model.ipynb #b0d9c257
 @patch
 def embed(self:WEPaDiM,
     x:torch.Tensor, # [B, 3, S, S], uint8
@@ -92,7 +93,7 @@ def embed(self:WEPaDiM,
     "Images to embeddings."
     return self.embedding(self.backbone(x))
 
-# %% ../nbs/06_model.ipynb #689e019d
+# %% ../nbs/06_model.ipynb #a8804c1c
 def as_images(
     images, # A folder, an image (path, Pillow, array), or any iterable of images
 ):
@@ -104,7 +105,7 @@ def as_images(
     if not files: raise InputError(f"{images}: the folder holds no images; expected png, jpg, jpeg, bmp or tif files")
     return files
 
-# %% ../nbs/06_model.ipynb #93a8c80a
+# %% ../nbs/06_model.ipynb #14c62452
 @patch
 def fit(self:WEPaDiM,
     images, # Good images: a folder, a list, or any iterable; at least 2
@@ -112,12 +113,25 @@ def fit(self:WEPaDiM,
     progress:bool=False, # Show a progress bar with the time left?
 )->WEPaDiM: # itself
     "Fit on good images only."
-    X = torch.cat([e for _, e in self._embeddings(as_images(images), batch_size, progress, 'training')] or [torch.empty(0, 1, 1)])
-    s = self.settings
+    X, s = self._collect(as_images(images), batch_size, progress), self.settings
     self.gaussian = Gaussian.fit(X, s.cov_reg, self.memory_budget)
     if len(X) > 2: self._calibrate(leave_one_out(X, s.cov_reg, s.distance, self.memory_budget), batch_size)
     return self
 
+# %% ../nbs/06_model.ipynb #bfe25bdb
+@patch
+def _collect(self:WEPaDiM, images, batch_size, progress):
+    "The embeddings [N, P, C] of all images; in place where their number is known, so that they are never there twice."
+    stream = self._embeddings(images, batch_size, progress, 'training')
+    p, c = self.embedding.grid[0]*self.embedding.grid[1], sum(self.embedding.channels.values())
+    if not hasattr(images, '__len__'): return torch.cat([e for _, e in stream] or [torch.empty(0, p, c)])
+    X, done = torch.empty(len(images), p, c, device=self.device), 0
+    for items, e in stream:
+        X[done:done + len(items)] = e
+        done += len(items)
+    return X
+
+# %% ../nbs/06_model.ipynb #344666e7
 @patch
 def _embeddings(self:WEPaDiM, images, batch_size, progress=False, title=''):
     "Yield (items, embedding [B, P, C]) of a stream of images, under a progress bar on a terminal."
@@ -127,7 +141,7 @@ def _embeddings(self:WEPaDiM, images, batch_size, progress=False, title=''):
             yield items, self.embed(x)
             bar.update(len(items))
 
-# %% ../nbs/06_model.ipynb #14c62452
+# %% ../nbs/06_model.ipynb #ba952010
 @patch
 def _maps(self:WEPaDiM,
     d:torch.Tensor, # [B, P], float64: distances
@@ -135,6 +149,7 @@ def _maps(self:WEPaDiM,
     "Distances on the grid to anomaly maps of the image."
     return (self._U @ d.reshape(len(d), *self.embedding.grid) @ self._V.T).float()
 
+# %% ../nbs/06_model.ipynb #76bcb5a0
 @patch
 def _calibrate(self:WEPaDiM, d, batch_size):
     "Scores and map range of good images, from their left-out distances [N, P]."
@@ -143,7 +158,7 @@ def _calibrate(self:WEPaDiM, d, batch_size):
     low = float(torch.cat([m.flatten(1).median(1).values for m in maps]).median())
     self.scale = low, low + 2*max(float(np.quantile(self.train_scores, .99)) - low, 1e-12)
 
-# %% ../nbs/06_model.ipynb #344666e7
+# %% ../nbs/06_model.ipynb #0eb3ffe9
 @dataclass(frozen=True)
 class Prediction:
     "What `predict` returns for n images."
@@ -152,6 +167,7 @@ class Prediction:
     maps: np.ndarray # [n, S, S], float32: anomaly maps of the network's view
     labels: np.ndarray|None = None # [n], bool: score >= threshold; None without a threshold
 
+# %% ../nbs/06_model.ipynb #6ba6a74c
 @patch
 def stream(self:WEPaDiM,
     images, # A folder, an image, or any iterable of images
@@ -165,7 +181,7 @@ def stream(self:WEPaDiM,
         scores = maps.amax((1, 2)).cpu().numpy()
         yield Prediction(items, scores, maps.cpu().numpy(), None if self.threshold is None else scores >= self.threshold)
 
-# %% ../nbs/06_model.ipynb #ba952010
+# %% ../nbs/06_model.ipynb #c8116254
 @patch
 def predict(self:WEPaDiM,
     images, # A folder, an image, or any iterable of images
@@ -179,6 +195,7 @@ def predict(self:WEPaDiM,
     return Prediction([i for p in parts for i in p.items], join('scores', np.empty(0, np.float32)), join('maps', np.empty((0, size, size), np.float32)),
                       None if self.threshold is None else join('labels', np.empty(0, bool)))
 
+# %% ../nbs/06_model.ipynb #b585d296
 @patch
 def set_threshold(self:WEPaDiM,
     threshold:float, # Scores from here on are labelled defective
@@ -188,7 +205,7 @@ def set_threshold(self:WEPaDiM,
     self.threshold = float(threshold)
     return self
 
-# %% ../nbs/06_model.ipynb #c22f0f91
+# %% ../nbs/06_model.ipynb #cb847f93
 FORMAT = 1 # of saved models; raised when an old reader could not read a new file
 
 @patch
@@ -208,7 +225,7 @@ def save(self:WEPaDiM,
     _replace_folder(path, {'model.safetensors': data, 'model.json': json.dumps(meta, indent=2, allow_nan=False) + '\n'})
     return path
 
-# %% ../nbs/06_model.ipynb #d459dada
+# %% ../nbs/06_model.ipynb #3cafe4cb
 def _replace_folder(path:Path, files:dict):
     "Write `files` {name: content} as the folder `path`: beside it first, then renamed."
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -224,7 +241,7 @@ def _replace_folder(path:Path, files:dict):
         shutil.rmtree(path/'old', ignore_errors=True)
     finally: shutil.rmtree(tmp, ignore_errors=True)
 
-# %% ../nbs/06_model.ipynb #82dc9765
+# %% ../nbs/06_model.ipynb #41a4631c
 def _read_model(path:Path):
     "The checked contents (meta, tensors) of a saved model."
     meta = read_json(path/'model.json')
@@ -239,6 +256,7 @@ def _read_model(path:Path):
     if bad: raise InputError(f"{path/'model.safetensors'}: {bad} holds values that are not finite; fit the model again")
     return meta, t
 
+# %% ../nbs/06_model.ipynb #cbdfef69
 @patch(cls_method=True)
 def load(cls:WEPaDiM,
     path, # The folder that `save` wrote

@@ -21,6 +21,7 @@ HEAT = 'inferno'
 STYLE = {'figure.dpi': 72, 'savefig.dpi': 110, 'font.size': 9, 'axes.spines.top': False, 'axes.spines.right': False, 'axes.titlesize': 9,
          'figure.constrained_layout.use': True, 'legend.frameon': False, 'image.interpolation': 'nearest'}
 
+# %% ../nbs/08_plots.ipynb #2d98710d
 def figure(
     rows:int=1, # Rows of axes
     cols:int=1, # Columns of axes
@@ -35,7 +36,7 @@ def figure(
     if pictures: [ax.set_axis_off() for ax in axs.flat]
     return fig, axs
 
-# %% ../nbs/08_plots.ipynb #10ec4a87
+# %% ../nbs/08_plots.ipynb #e6e443ab
 def show_roc(
     labels, # [n], 0 good, 1 defective
     scores, # [n], float
@@ -53,6 +54,7 @@ def show_roc(
     ax.set(xlabel='good parts that raise an alarm', ylabel='defects found', title=f'image AUROC {area:.4f}', aspect='equal')
     return ax
 
+# %% ../nbs/08_plots.ipynb #ddbb6a45
 def show_scores(
     labels, # [n], 0 good, 1 defective
     scores, # [n], float
@@ -69,7 +71,7 @@ def show_scores(
     ax.set(xlabel='score (the last bin holds all above)', ylabel='images'); ax.legend()
     return ax
 
-# %% ../nbs/08_plots.ipynb #7f16bbc3
+# %% ../nbs/08_plots.ipynb #5accabc6
 def heat(
     amap:np.ndarray, # [H, W], an anomaly map
     scale:tuple, # (low, high): the ends of the colour scale, one for all images
@@ -78,6 +80,7 @@ def heat(
     v = np.clip((np.asarray(amap) - scale[0]) / (scale[1] - scale[0]), 0, 1)
     return (mpl.colormaps[HEAT](v)[..., :3]*255).round().astype(np.uint8)
 
+# %% ../nbs/08_plots.ipynb #fa978e4d
 def overlay(
     image, # Anything `load_image` takes
     amap:np.ndarray, # [S, S], its anomaly map
@@ -93,7 +96,7 @@ def overlay(
     grey = np.asarray(im.convert('L'), np.float32)[..., None]
     return Image.fromarray((.55*grey + .6*np.asarray(glow, np.float32)).clip(0, 255).astype(np.uint8))
 
-# %% ../nbs/08_plots.ipynb #7c929f2a
+# %% ../nbs/08_plots.ipynb #26ace85c
 def worth_seeing(
     labels, # [n], 0 good, 1 defective
     scores, # [n], float
@@ -104,6 +107,7 @@ def worth_seeing(
     good, bad = order[~labels[order]], order[labels[order]]
     return {'highest scores': order[::-1][:n], 'lowest scores': order[:n], 'good, but ranked high': good[::-1][:n], 'defective, but ranked low': bad[:n]}
 
+# %% ../nbs/08_plots.ipynb #3aec5915
 def show_maps(
     images, # n of what `load_image` takes
     maps, # n anomaly maps [S, S]
@@ -125,7 +129,7 @@ def show_maps(
     if title: fig.suptitle(title, fontsize=10)
     return fig
 
-# %% ../nbs/08_plots.ipynb #350c59f1
+# %% ../nbs/08_plots.ipynb #7bb5c818
 def show_bands(
     model, # A `WEPaDiM`
     image, # Anything `load_image` takes

@@ -31,6 +31,7 @@ def max_level(
     "The deepest level whose coefficients stand for no more than the whole signal."
     return int(math.log2(n))
 
+# %% ../nbs/03_wavelet.ipynb #1000118c
 def level_matrices(
     n:int, # Length of the signal
     wavelet:str, # A discrete wavelet
@@ -46,7 +47,7 @@ def level_matrices(
         out['lo', j] = low
     return out
 
-# %% ../nbs/03_wavelet.ipynb #08c1cbed
+# %% ../nbs/03_wavelet.ipynb #1e930152
 HALVES = {'LL': ('lo', 'lo'), 'LH': ('hi', 'lo'), 'HL': ('lo', 'hi'), 'HH': ('hi', 'hi')} # band: (down, across)
 
 def dwt2(
@@ -61,7 +62,7 @@ def dwt2(
     return {(b, j): as_x(down[r, j]) @ x @ as_x(across[c, j]).mT
             for b, (r, c) in HALVES.items() for j in range(1, level + 1) if b != 'LL' or j == level}
 
-# %% ../nbs/03_wavelet.ipynb #426ce74a
+# %% ../nbs/03_wavelet.ipynb #bdf2e5ea
 def resize_matrix(
     n:int, # Length
     m:int, # New length
@@ -69,7 +70,7 @@ def resize_matrix(
     "The matrix of linear interpolation from n cells to m (align_corners=False, no antialiasing)."
     return F.interpolate(torch.eye(n, dtype=torch.float64)[None], size=m, mode='linear', align_corners=False)[0].T.numpy()
 
-# %% ../nbs/03_wavelet.ipynb #01c373dc
+# %% ../nbs/03_wavelet.ipynb #d76f1406
 def grid_matrices(
     n:int, # Length of the tap's map
     grid:int, # Length of the common grid
@@ -82,6 +83,7 @@ def grid_matrices(
     coarse = len(ms['lo', level])
     return {k: resize_matrix(coarse, grid) @ resize_matrix(len(m), coarse) @ m for k, m in ms.items()}
 
+# %% ../nbs/03_wavelet.ipynb #d9d787f1
 def grid_size(
     sizes, # (h, w) of the LL band of each tap
     align='smallest', # 'smallest' (published), 'largest', or a number
@@ -90,7 +92,7 @@ def grid_size(
     if isinstance(align, int): return align, align
     return {'smallest': min, 'largest': max}[align](sizes)
 
-# %% ../nbs/03_wavelet.ipynb #e74ac3e6
+# %% ../nbs/03_wavelet.ipynb #21eba2a1
 class WaveletEmbedding:
     "Feature maps to sub-bands on one grid (paper, section 3.2), for maps of given shapes."
     def __init__(self,
@@ -112,7 +114,7 @@ class WaveletEmbedding:
 
     def __repr__(self): return f"WaveletEmbedding({'x'.join(map(str, self.grid))}, {' + '.join(f'{c} {b}' for b, c in self.channels.items())} = {sum(self.channels.values())} channels)"
 
-# %% ../nbs/03_wavelet.ipynb #6e0cc015
+# %% ../nbs/03_wavelet.ipynb #72791dcc
 @patch
 def _tap(self:WaveletEmbedding, t:int, m:torch.Tensor):
     "The parts of one tap's map [B, C, H, W], each [B, P, C]."
@@ -122,6 +124,7 @@ def _tap(self:WaveletEmbedding, t:int, m:torch.Tensor):
     rows = (stack @ x.flatten(2)).view(len(x), len(halves), self.grid[0], *x.shape[2:])
     return {(b, j): (self.across[t][HALVES[b][1], j] @ rows[:, halves.index((HALVES[b][0], j))]).flatten(1, 2) for b, j in self.parts}
 
+# %% ../nbs/03_wavelet.ipynb #058b4e7f
 @patch
 def split(self:WaveletEmbedding,
     maps, # One [B, C, H, W] a tap
@@ -130,6 +133,7 @@ def split(self:WaveletEmbedding,
     taps = [self._tap(t, m) for t, m in enumerate(maps)]
     return {b: torch.cat([tap[p] for p in self.parts if p[0] == b for tap in taps], -1) for b in self.bands}
 
+# %% ../nbs/03_wavelet.ipynb #a27bffbd
 @patch
 def __call__(self:WaveletEmbedding,
     maps, # One [B, C, H, W] a tap
