@@ -24,7 +24,7 @@ def test_every_entry_of_the_reference(real_data, real_weights, reference):
     weights, names = real_weights('resnet18.pth'), [str(s.path.relative_to(cat.root/'bottle')) for s in cat.test]
     assert sorted(names) == sorted(reference['image_order']) and len(reference['entries']) >= 1
     for entry in reference['entries']:
-        model = WEPaDiM(preset_name='published', backbone='resnet18', weights=weights, **{k: entry[k] for k in KEYS})
+        model = WEPaDiM(preset='published', backbone='resnet18', weights=weights, **{k: entry[k] for k in KEYS})
         p = model.fit([s.path for s in cat.train]).predict([s.path for s in cat.test])
         want = dict(zip(reference['image_order'], entry['image_scores']))
         np.testing.assert_allclose(p.scores, [want[n] for n in names], rtol=1e-5)

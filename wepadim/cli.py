@@ -13,7 +13,7 @@ from functools import wraps
 from pathlib import Path
 
 from . import __version__
-from .config import BACKBONES, InputError, PRESETS, RunSettings, Settings, describe, preset, read_json, write_atomic
+from .config import BACKBONES, InputError, PRESETS, RunSettings, Settings, describe, preset, read_json, write_atomic, write_json
 
 # %% ../nbs/10_cli.ipynb #309a3757
 class Parser(argparse.ArgumentParser):
@@ -96,7 +96,8 @@ def show(
 ):
     "Print rows as an aligned table; numbers that do not exist are dashes."
     import pandas as pd
-    print(pd.DataFrame(rows).to_string(index=False, na_rep='-'))
+    t = pd.DataFrame(rows).astype(object)
+    print(t.where(t.notna(), '-').to_string(index=False))
 
 # %% ../nbs/10_cli.ipynb #4590c885
 def _predict_parser():
@@ -131,7 +132,8 @@ def predict_files(
     batch_size:int=16, # Images at once
     progress:bool=False, # Show a progress bar?
 )->Path: # scores.csv
-    "Score image files and write scores.csv (image, score and, with a threshold, label) and heat maps."
+    "Score image files and write scores.csv (image, score and, with a threshold, label), heat maps, and run.json with what they were made with."
+    from wepadim.experiment import stamp
     from wepadim.plots import overlay
     out, rows, names = Path(out), io.StringIO(), iter(heatmap_names(paths))
     table = csv.writer(rows, lineterminator='\n')
@@ -143,6 +145,7 @@ def predict_files(
             if not heatmaps: continue
             overlay(path, p.maps[i], model.scale or (float(p.maps.min()), float(p.maps.max())), model.settings.input).save(png, 'png')
             write_atomic(out/'heatmaps'/name, png.getvalue())
+    write_json(out/'run.json', dict(images=len(paths), threshold=model.threshold, scale=model.scale, weights_sha256=model.backbone.sha256, **stamp(model.settings)))
     return write_atomic(out/'scores.csv', rows.getvalue())
 
 # %% ../nbs/10_cli.ipynb #e6f57dbe

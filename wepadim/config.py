@@ -40,10 +40,10 @@ DATASET_TYPES = ('auto', 'mvtec', 'visa', 'folder', 'elpv')
 
 # %% ../nbs/00_config.ipynb #9763c601
 def subbands(
-    value, # 'LL|LH', 'LL LH' or a sequence of names
+    value, # 'LL|LH', 'LL LH', or a sequence of these
 )->tuple: # Names in the order LL, LH, HL, HH, each once
     "Any way of writing a set of sub-bands, in the one order that the library uses."
-    names = value.replace('|', ' ').replace(',', ' ').split() if isinstance(value, str) else [str(v) for v in value]
+    names = ' '.join([value] if isinstance(value, str) else map(str, value)).replace('|', ' ').replace(',', ' ').split()
     if not names: raise InputError(f"no sub-band given: expected one or more of {', '.join(SUBBANDS)}")
     for n in names: choose(n, SUBBANDS, 'sub-band')
     return tuple(s for s in SUBBANDS if s in names)

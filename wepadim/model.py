@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from . import __version__
 from .backbone import Backbone, pick_device, tap_shapes
-from .config import InputError, Settings, preset, read_json, write_atomic, write_json
+from .config import InputError, Settings, preset as from_preset, read_json, write_atomic, write_json
 from .data import batches, image_files
 from .gaussian import Gaussian, leave_one_out
 from .wavelet import WaveletEmbedding, resize_matrix
@@ -61,14 +61,14 @@ class WEPaDiM:
     def __init__(self,
         settings:Settings|None=None, # What the detector is; None: made from `preset` and `changes`
         *,
-        preset_name:str='recommended', # One of `config.PRESETS`
+        preset:str='recommended', # One of `config.PRESETS`
         weights=None, # Backbone weights, see `backbone.find_weights`
         gpu_id:int=-1, # Which GPU; -1: the CPU
         amp:bool=False, # bfloat16 in the backbone, on a GPU
         memory_budget:float=1.0, # Working memory of the Gaussian, in GiB
         **changes, # Single settings that win over the preset's
     ):
-        self.settings = settings or preset(preset_name, **changes)
+        self.settings = settings or from_preset(preset, **changes)
         if settings and changes: raise InputError(f"settings given both as an object and by name ({', '.join(changes)}): give one or the other")
         s, self.device, self.memory_budget = self.settings, pick_device(gpu_id), memory_budget
         self.backbone = Backbone(s.backbone, s.taps, weights, self.device, amp)
@@ -166,6 +166,10 @@ class Prediction:
     scores: np.ndarray # [n], float32: the maximum of each map
     maps: np.ndarray # [n, S, S], float32: anomaly maps of the network's view
     labels: np.ndarray|None = None # [n], bool: score >= threshold; None without a threshold
+
+    def __iter__(self):
+        "scores, maps = model.predict(images); with a threshold: scores, maps, labels."
+        return iter((self.scores, self.maps) if self.labels is None else (self.scores, self.maps, self.labels))
 
 # %% ../nbs/06_model.ipynb #6ba6a74c
 @patch
