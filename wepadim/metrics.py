@@ -142,6 +142,7 @@ def image_metrics(
 def pixel_metrics(
     masks, # [n, H, W], bool, of all test images (good ones: empty); None: the data set has no masks
     maps, # [n, H, W], float
+    weights=None, # [positives]: `region_weights(masks)[0][masks]`, for whoever scores many maps of the same masks
 )->dict: # pixel_auc, pixel_ap, pixel_f1_max, aupro, and pixel_reason if they are null
     "The pixel-level metrics, over all pixels of all test images."
     reason = 'the data set has no masks' if masks is None else why_undefined(masks)
@@ -150,4 +151,4 @@ def pixel_metrics(
     good, bad = maps[~masks], maps[masks]
     lo, hi = found_at(good, bad)   # the one sort that all four share
     counts = counts_at_positives(bad, hi, len(good))
-    return dict(pixel_auc=area(lo, hi), pixel_ap=_ap(counts), pixel_f1_max=_f1_max(counts)[0], aupro=area(lo, hi, 0.3, region_weights(masks)[0][masks]))
+    return dict(pixel_auc=area(lo, hi), pixel_ap=_ap(counts), pixel_f1_max=_f1_max(counts)[0], aupro=area(lo, hi, 0.3, region_weights(masks)[0][masks] if weights is None else weights))
