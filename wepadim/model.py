@@ -21,7 +21,7 @@ from . import __version__
 from .backbone import Backbone, pick_device, tap_shapes
 from .config import InputError, Settings, preset as from_preset, read_json, write_atomic, write_json
 from .data import batches, image_files
-from .gaussian import Gaussian, leave_one_out
+from .gaussian import Gaussian
 from .wavelet import WaveletEmbedding, resize_matrix
 
 # %% ../nbs/06_model.ipynb #e9fd68de
@@ -115,7 +115,7 @@ def fit(self:WEPaDiM,
     "Fit on good images only."
     X, s = self._collect(as_images(images), batch_size, progress), self.settings
     self.gaussian = Gaussian.fit(X, s.cov_reg, self.memory_budget)
-    if len(X) > 2: self._calibrate(leave_one_out(X, s.cov_reg, s.distance, self.memory_budget), batch_size)
+    if (d := self.gaussian.left_out) is not None: self._calibrate(d.sqrt() if s.distance == 'sqrt' else d, batch_size)
     return self
 
 # %% ../nbs/06_model.ipynb #bfe25bdb
