@@ -95,3 +95,23 @@ def test_real_categories(kind, folder, name, real_data, real_weights, tmp_path, 
     assert r.returncode == 0, r.stderr
     [c] = result(tmp_path, 'resnet18')['class_results']
     assert c['img_auc'] > .7 and c['pixel_auc'] > .6 and 0 < c['aupro'] <= 1
+
+
+def test_phase2_and_ablation(real_weights, painted_cells, tmp_path, shell):
+    "The seed's commands for the second phase, with one backbone on a small data set."
+    root = tmp_path/'MVTec'
+    shutil.copytree(painted_cells/'cell', root/'bottle')
+    common = ['--dataset_type', 'mvtec', '--data_path', root, '--weights', real_weights('resnet18.pth'), '--gpu_id', '-1']
+    r = shell('wepadim_phase2', *common, '--models', 'resnet18', '--save_path', tmp_path)
+    assert r.returncode == 0, r.stderr
+    for column, best in (('image', ('sym4', 2, 2.0, .01)), ('pixel', ('haar', 1, 2.0, .001))):
+        [s] = json.loads((tmp_path/f'phase2_mvtec_{column}'/'resnet18'/'resnet18_wavelet_experiment.json').read_text())
+        assert (s['wavelet_type'], s['wavelet_level'], s['sigma'], s['cov_reg']) == best and s['avg_pixel_auc'] is not None
+    r = shell('wepadim_ablation', *common, '--model', 'resnet18', '--base_params', 'pixel', '--save_dir_base', tmp_path/'ablation', '--gaussian_sigmas', '2,4')
+    assert r.returncode == 0, r.stderr
+    [path] = (tmp_path/'ablation').glob('*/resnet18/resnet18_wavelet_grid_search_results_final.json')
+    found = json.loads(path.read_text())
+    assert len(found) == 30 and len({tuple(f['params']['wavelet_kept_subbands']) for f in found}) == 15
+    # the ablation's base set is phase 2's configuration
+    same = next(f for f in found if f['params']['wavelet_kept_subbands'] == ['LL', 'LH', 'HL'] and f['params']['sigma'] == 2)
+    assert same['avg_img_auc'] == pytest.approx(s['avg_img_auc'], abs=1e-9) and same['avg_pixel_auc'] == pytest.approx(s['avg_pixel_auc'], abs=1e-6)

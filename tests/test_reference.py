@@ -30,3 +30,19 @@ def test_every_entry_of_the_reference(real_data, real_weights, reference):
         np.testing.assert_allclose(p.scores, [want[n] for n in names], rtol=1e-5)
         assert auroc([s.label for s in cat.test], p.scores) == pytest.approx(entry['img_auc'], abs=1e-5)
         assert auroc(load_masks(cat, model.settings), p.maps) == pytest.approx(entry['pixel_auc'], abs=1e-5)
+
+
+def test_phase1_finds_the_reference_among_its_216(real_data, real_weights, reference, tmp_path, shell):
+    r = shell('wepadim_phase1', '--dataset_type', 'mvtec', '--data_path', real_data('MVTec'), '--classes', 'bottle', '--model', 'resnet18', '--weights', real_weights('resnet18.pth'),
+              '--save_path', tmp_path, '--run_name', 'phase1')
+    assert r.returncode == 0, r.stderr
+    found = json.loads((tmp_path/'phase1'/'resnet18'/'resnet18_wavelet_grid_search_results_final.json').read_text())
+    assert len(found) == 216
+    by_params = {json.dumps({k: f['params'][k] for k in KEYS}): f for f in found}
+    checked = 0
+    for entry in reference['entries']:
+        f = by_params.get(json.dumps({k: entry[k] for k in KEYS}))
+        if f is None: continue   # not in the reduced grid
+        assert f['avg_img_auc'] == pytest.approx(entry['img_auc'], abs=1e-5) and f['avg_pixel_auc'] == pytest.approx(entry['pixel_auc'], abs=1e-5)
+        checked += 1
+    assert checked >= 1

@@ -110,7 +110,7 @@ def describe(
 # %% ../nbs/00_config.ipynb #b81a9aad
 class RunSettings(_Strict):
     "What a run does: data, categories, batches, device and where results go."
-    experiment_type: Literal['single'] = Field('single', description='single: one configuration, every category')
+    experiment_type: Literal['single', 'grid_search'] = Field('single', description='single: one configuration; grid_search: all combinations of the values given')
     dataset_type: Literal[DATASET_TYPES] = Field('auto', description='layout of the data; auto: found by looking')
     data_path: str = Field('./data/MVTec', description='root folder of the data set')
     classes: tuple[str, ...]|None = Field(None, description='categories to run; None: all that are there')

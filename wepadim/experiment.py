@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['provenance', 'stamp', 'Stopwatch', 'peak_memory', 'Outcome', 'load_masks', 'run_category', 'evaluate_painted',
-           'identity', 'detector', 'run_folder', 'open_run', 'summarise', 'run_single', 'percent', 'one_line', 'table']
+           'identity', 'detector', 'run_folder', 'open_run', 'summarise', 'run_single', 'percent', 'one_line', 'table',
+           'params', 'run_search', 'best']
 
 # %% ../nbs/09_experiment.ipynb #31803861
 import hashlib, io, json, os, platform, subprocess, time
@@ -14,13 +15,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import matplotlib.pyplot as plt, numpy as np, psutil, torch
+from tqdm import tqdm
 
 from . import __version__
-from .backbone import find_weights
+from .backbone import Backbone, find_weights, pick_device
 from .config import InputError, RunSettings, Settings, choose, read_json, write_atomic, write_json
 from .data import DEFECTS, categories, category, detect_layout, fingerprint, image_size, limit, load_mask, mask_view, paint_defect
 from .metrics import image_metrics, pixel_metrics
 from .model import WEPaDiM
+from .search import expand, extract, passes, search
 from .plots import figure, show_maps, show_roc, show_scores, worth_seeing
 
 # %% ../nbs/09_experiment.ipynb #bb01ad9a
@@ -155,16 +158,19 @@ def identity(
 
 def detector(
     settings:Settings, # The detector
+    grid:dict|None=None, # {setting: values} of a search, which take the place of the detector's own
 )->dict: # Its settings but for the backbone, which has a folder of its own
     "What two backbones of one run have in common."
-    return settings.model_dump(mode='json', exclude={'backbone'})
+    fixed = settings.model_dump(mode='json', exclude={'backbone', *(grid or ())})
+    return fixed | {'grid': json.loads(json.dumps(grid))} if grid else fixed
 
 def run_folder(
     detectors:list, # `Settings`, one a backbone
     run:RunSettings, # The run
+    grid:dict|None=None, # {setting: values} of a search
 )->Path: # results/<run>
     "The folder of a run: named by the user, or after the data and a hash of the settings."
-    common = [json.dumps(x, sort_keys=True) for x in (identity(run), *map(detector, detectors))]
+    common = [json.dumps(x, sort_keys=True) for x in (identity(run), *(detector(d, grid) for d in detectors))]
     digest = hashlib.sha256('\n'.join(dict.fromkeys(common)).encode()).hexdigest()[:8]
     name = ''.join(c if c.isalnum() or c in '._-' else '_' for c in Path(run.data_path).resolve().name)
     return Path(run.save_path)/(run.run_name or f'{name}_{run.experiment_type}_{digest}')
@@ -174,10 +180,11 @@ def open_run(
     detectors:list, # `Settings`, one a backbone
     run:RunSettings, # The run
     extra:dict|None=None, # More for config.json, such as the preset's name
+    grid:dict|None=None, # {setting: values} of a search
 )->Path: # results/<run>, with its config.json
     "Make the run's folder, or check that the one that is there belongs to the same run."
-    folder, mine = run_folder(detectors, run), identity(run)
-    mine_by_model, old = {d.backbone: detector(d) for d in detectors}, {}
+    folder, mine = run_folder(detectors, run, grid), identity(run)
+    mine_by_model, old = {d.backbone: detector(d, grid) for d in detectors}, {}
     if (folder/'config.json').exists():
         old = read_json(folder/'config.json')
         pairs = [(old.get('identity', {}), mine)] + [(old.get('settings', {}).get(m, d), d) for m, d in mine_by_model.items()]
@@ -306,3 +313,77 @@ def table(
     return [{'model': s['model'], 'category': r['class'], 'image AUROC': pct(r['img_auc']), 'AP': pct(r['img_ap']), 'F1-max': pct(r['img_f1_max']),
              'pixel AUROC': pct(r['pixel_auc']), 'AUPRO': pct(r['aupro']), 'fit s': r['seconds']['fit'], 'predict s': r['seconds']['predict'],
              'images/s': r['images_per_second']['predict']} for s in summaries for r in s['class_results']]
+
+# %% ../nbs/09_experiment.ipynb #ce0873ec
+_SEARCHED = ('wavelet_type', 'wavelet_level', 'wavelet_kept_subbands', 'sigma', 'cov_reg')
+
+def params(
+    settings:Settings, # A configuration
+)->dict: # The five settings that the paper searches
+    "What tells the configurations of a search apart."
+    return {k: v for k, v in settings.model_dump(mode='json').items() if k in _SEARCHED}
+
+# %% ../nbs/09_experiment.ipynb #ab91f62b
+def _came_from(
+    path:Path, # The file of a pass
+    origin:dict, # What it must have come from
+)->bool:
+    "Is the pass there, whole, and from the same origin?"
+    try: old = read_json(path)
+    except InputError: return False
+    return isinstance(old, dict) and {k: old.get(k) for k in origin} == origin and len(old['results']) + len(old['skipped']) == len(origin['configs'])
+
+# %% ../nbs/09_experiment.ipynb #b9d2a5fd
+def _maps_of(base:Settings, run:RunSettings, cat, progress:bool)->tuple:
+    "The feature maps of the training and the test images of a category."
+    backbone = Backbone(base.backbone, base.taps, run.weights, pick_device(run.gpu_id), run.amp)
+    return [extract(backbone, [s.path for s in part], base, run.train_batch_size, f'{cat.name}: features' if progress else '') for part in (cat.train, cat.test)]
+
+# %% ../nbs/09_experiment.ipynb #365f696e
+def _search_category(configs:list, run:RunSettings, cat, folder:Path, progress=False)->list:
+    "Every configuration's result on one category, from disk, or computed and written pass by pass."
+    base, groups = configs[0], passes(configs)
+    origin = dict(identity=identity(run), weights_sha256=hashlib.sha256(find_weights(base.backbone, run.weights).read_bytes()).hexdigest(), data_fingerprint=fingerprint(cat),
+                  wepadim=__version__, seed=base.seed, settings=base.model_dump(mode='json', exclude=set(_SEARCHED)))
+    files = {k: folder/'passes'/cat.name/f'{"-".join(map(str, k))}.json' for k in groups}
+    origins = {k: origin | {'configs': [params(c) for c in group]} for k, group in groups.items()}
+    todo = [k for k in groups if not _came_from(files[k], origins[k])]
+    if todo: masks, labels, (train, test) = load_masks(cat, base), [s.label for s in cat.test], _maps_of(base, run, cat, progress)
+    for k in tqdm(todo, desc=f'{cat.name}: wavelets and levels', disable=None if progress else True):
+        found, skipped = search(groups[k], train, test, labels, masks, run.memory_budget)
+        write_json(files[k], {**origins[k], 'results': [dict(params=params(c), **m) for c, m in found],
+                              'skipped': [dict(params=params(c), img_auc=None, pixel_auc=None, aupro=None, why=w) for c, w in skipped], 'provenance': provenance()})
+    return [r for f in map(read_json, files.values()) for r in f['results'] + f['skipped']]
+
+# %% ../nbs/09_experiment.ipynb #09d4cc86
+def run_search(
+    base:Settings, # What the grid leaves alone
+    grid:dict, # {setting: values}, see `search.GRIDS`; only the five settings of `params`
+    run:RunSettings, # Data, categories, device, folder
+    progress:bool=False, # Show progress bars?
+    extra:dict|None=None, # More for config.json
+)->list: # One {params, avg_img_auc, avg_pixel_auc, avg_aupro, class_results} a configuration
+    "Every configuration of a grid on all categories. Writes <model>_wavelet_grid_search_results_final.json; resumes where it was stopped."
+    for k in grid: choose(k, _SEARCHED, 'setting to search')
+    configs, layout = expand(base, grid), detect_layout(run.data_path, run.dataset_type)
+    there = categories(run.data_path, layout)
+    names = [choose(c, there, 'category') for c in run.classes or there]
+    folder, by_config = open_run([base], run, extra, grid)/base.backbone, {json.dumps(params(c)): [] for c in configs}
+    for name in names:
+        cat = limit(category(run.data_path, name, layout, base.seed), run.max_train_samples, run.max_test_samples)
+        for r in _search_category(configs, run, cat, folder, progress):
+            by_config[json.dumps(r['params'])].append({'class': name, **{k: v for k, v in r.items() if k != 'params'}})
+    found = [dict(params=json.loads(p), **{f'avg_{k}': _mean(rs, k) for k in ('img_auc', 'pixel_auc', 'aupro')}, class_results=rs) for p, rs in by_config.items()]
+    write_json(folder/f'{base.backbone}_wavelet_grid_search_results_final.json', found)
+    return found
+
+# %% ../nbs/09_experiment.ipynb #95a87ccb
+def best(
+    found:list, # What `run_search` returned
+    metric:str='avg_img_auc', # 'avg_img_auc', 'avg_pixel_auc' or 'avg_aupro'
+    n:int=5, # How many
+)->list: # Rows of {column: value}, in percent
+    "The best configurations by a metric. It was chosen on test labels: an upper bound, not a result."
+    ranked = sorted((f for f in found if f[metric] is not None), key=lambda f: -f[metric])[:n]
+    return [{**f['params'], 'wavelet_kept_subbands': '|'.join(f['params']['wavelet_kept_subbands']),
+             **{k: None if f[k] is None else round(100*f[k], 2) for k in ('avg_img_auc', 'avg_pixel_auc', 'avg_aupro')}} for f in ranked]
