@@ -18,25 +18,25 @@ $(STAMP): settings.ini setup.py
 	@echo "making the environment in $(VENV) (once; about 6 GB with torch)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
 	@$(PYTHON) -m venv --clear $(VENV) || { echo "$(PYTHON) cannot make environments: install its venv package (Debian: apt install python3-venv)"; exit 2; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[dev]'
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@"$(BIN)/python" -m pip install -qq --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
 demo:  ## train and test on real solar cells; writes results/demo/report.html
 	@if [ -f $(STAMP) ] && [ ! settings.ini -nt $(STAMP) ] && [ ! setup.py -nt $(STAMP) ]; then echo "using the environment that is in $(VENV)"; else $(MAKE) --no-print-directory install; fi
-	@$(BIN)/wepadim_demo
+	@"$(BIN)/wepadim_demo"
 
 # The order is from cheap to dear; pytest comes last and has the last word.
 test: $(STAMP)  ## check notebooks, export, README and docs, run all notebooks and tests
-	@$(BIN)/python tools/check.py
-	@PATH="$(BIN):$$PATH" $(BIN)/nbdev_test --n_workers 1 --timing
-	@$(BIN)/python -m pytest tests
+	@"$(BIN)/python" tools/check.py
+	@PATH="$(BIN):$$PATH" "$(BIN)/nbdev_test" --n_workers 1 --timing
+	@"$(BIN)/python" -m pytest tests
 
 readme: $(STAMP)  ## write README.md from nbs/index.ipynb
-	@$(BIN)/python tools/readme.py
+	@"$(BIN)/python" tools/readme.py
 
 docs: $(STAMP)  ## render the site with quarto (which must be installed) into _docs
-	@PATH="$(BIN):$$PATH" $(BIN)/nbdev_docs
+	@PATH="$(BIN):$$PATH" "$(BIN)/nbdev_docs"
 
 clean:  ## remove the environment and everything that was made
 	rm -rf $(VENV) _proc _docs build dist *.egg-info

@@ -156,6 +156,7 @@ def identity(
     chosen = {k: v for k, v in run.model_dump(mode='json').items() if k not in _NO_EFFECT}
     return chosen | {'data_path': Path(run.data_path).resolve().name}   # where a data set lies does not matter: its fingerprint does
 
+# %% ../nbs/09_experiment.ipynb #d978908c
 def detector(
     settings:Settings, # The detector
     grid:dict|None=None, # {setting: values} of a search, which take the place of the detector's own
@@ -164,6 +165,7 @@ def detector(
     fixed = settings.model_dump(mode='json', exclude={'backbone', *(grid or ())})
     return fixed | {'grid': json.loads(json.dumps(grid))} if grid else fixed
 
+# %% ../nbs/09_experiment.ipynb #acadb8e2
 def run_folder(
     detectors:list, # `Settings`, one a backbone
     run:RunSettings, # The run
@@ -175,7 +177,7 @@ def run_folder(
     name = ''.join(c if c.isalnum() or c in '._-' else '_' for c in Path(run.data_path).resolve().name)
     return Path(run.save_path)/(run.run_name or f'{name}_{run.experiment_type}_{digest}')
 
-# %% ../nbs/09_experiment.ipynb #186421a5
+# %% ../nbs/09_experiment.ipynb #dbcdea7e
 def open_run(
     detectors:list, # `Settings`, one a backbone
     run:RunSettings, # The run
@@ -195,7 +197,7 @@ def open_run(
     except OSError as e: raise InputError(f"{folder}: cannot be written ({e.strerror}); choose another --save_path") from None
     return folder
 
-# %% ../nbs/09_experiment.ipynb #dbcdea7e
+# %% ../nbs/09_experiment.ipynb #f31081fc
 def _finished(path:Path, cat, weights_sha256, ident):
     "The result in `path` if it can be used again, else None."
     if not path.is_file(): return None
@@ -203,7 +205,7 @@ def _finished(path:Path, cat, weights_sha256, ident):
     same = old.get('identity') == ident and old.get('weights_sha256') == weights_sha256 and old.get('provenance', {}).get('wepadim') == __version__
     return old if same and old.get('data_fingerprint') == fingerprint(cat) else None
 
-# %% ../nbs/09_experiment.ipynb #03c40276
+# %% ../nbs/09_experiment.ipynb #f6c386b4
 def _overview(out:Outcome, path:Path, n:int):
     "ROC curve, histogram and heat maps of one category, as pictures."
     fig, axs = figure(1, 2)
@@ -217,7 +219,7 @@ def _overview(out:Outcome, path:Path, n:int):
         png = io.BytesIO(); f.savefig(png); plt.close(f)
         write_atomic(path/f'{out.cat.name}{end}', png.getvalue())
 
-# %% ../nbs/09_experiment.ipynb #f31081fc
+# %% ../nbs/09_experiment.ipynb #9b2c8c5a
 def _mean(results, key):
     "The mean over categories of a metric, over those that have it; None if none has."
     values = [r[key] for r in results if r.get(key) is not None]
@@ -238,7 +240,7 @@ def summarise(
             'not_computed': {k: v for k, v in missing.items() if v}, 'class_results': results, 'weights_sha256': results[0]['weights_sha256'],
             'seed': settings.seed, 'settings': settings.model_dump(mode='json'), **extra, **provenance()}
 
-# %% ../nbs/09_experiment.ipynb #9b2c8c5a
+# %% ../nbs/09_experiment.ipynb #f04e4b2f
 def _one(
     settings:Settings, run:RunSettings, name:str, layout:str, folder:Path, # results/<run>/<model>
     fresh=False, progress=False, on_outcome=None)->dict:
@@ -255,7 +257,7 @@ def _one(
     if on_outcome: on_outcome(out)
     return {**out.result, 'reused': False}
 
-# %% ../nbs/09_experiment.ipynb #f04e4b2f
+# %% ../nbs/09_experiment.ipynb #b695e275
 def run_single(
     detectors:list, # `Settings`, one a backbone
     run:RunSettings, # Data, categories, device, folder
@@ -278,7 +280,7 @@ def run_single(
         summaries.append(_write(folder/model, settings, results, extra or {}))
     return summaries
 
-# %% ../nbs/09_experiment.ipynb #f450efb0
+# %% ../nbs/09_experiment.ipynb #94a5ec72
 def _write(folder:Path, settings:Settings, results:list, extra:dict)->dict:
     "Write a backbone's result and resource files; returns the result."
     model, summary = settings.backbone, summarise(settings, results, extra)
@@ -289,7 +291,7 @@ def _write(folder:Path, settings:Settings, results:list, extra:dict)->dict:
     write_json(folder/f'{model}_resource_summary.json', resources)
     return summary
 
-# %% ../nbs/09_experiment.ipynb #b695e275
+# %% ../nbs/09_experiment.ipynb #a302bd56
 def percent(
     x:float|None, # A fraction
 )->str: # Five characters
@@ -304,7 +306,7 @@ def one_line(
     return (f"{model} {r['class']}: image AUROC {percent(r['img_auc'])}  pixel AUROC {percent(r['pixel_auc'])}  AUPRO {percent(r['aupro'])}  {r['time']:.1f} s"
             + ('  (already done)' if r.get('reused') else ''))
 
-# %% ../nbs/09_experiment.ipynb #0a648027
+# %% ../nbs/09_experiment.ipynb #d6d7da86
 def table(
     summaries:list, # What `run_single` returned
 )->list: # Rows of {column: value}
@@ -314,7 +316,7 @@ def table(
              'pixel AUROC': pct(r['pixel_auc']), 'AUPRO': pct(r['aupro']), 'fit s': r['seconds']['fit'], 'predict s': r['seconds']['predict'],
              'images/s': r['images_per_second']['predict']} for s in summaries for r in s['class_results']]
 
-# %% ../nbs/09_experiment.ipynb #ce0873ec
+# %% ../nbs/09_experiment.ipynb #ab91f62b
 _SEARCHED = ('wavelet_type', 'wavelet_level', 'wavelet_kept_subbands', 'sigma', 'cov_reg')
 
 def params(
@@ -323,7 +325,7 @@ def params(
     "What tells the configurations of a search apart."
     return {k: v for k, v in settings.model_dump(mode='json').items() if k in _SEARCHED}
 
-# %% ../nbs/09_experiment.ipynb #ab91f62b
+# %% ../nbs/09_experiment.ipynb #365f696e
 def _came_from(
     path:Path, # The file of a pass
     origin:dict, # What it must have come from
@@ -333,13 +335,13 @@ def _came_from(
     except InputError: return False
     return isinstance(old, dict) and {k: old.get(k) for k in origin} == origin and len(old['results']) + len(old['skipped']) == len(origin['configs'])
 
-# %% ../nbs/09_experiment.ipynb #b9d2a5fd
+# %% ../nbs/09_experiment.ipynb #09d4cc86
 def _maps_of(base:Settings, run:RunSettings, cat, progress:bool)->tuple:
     "The feature maps of the training and the test images of a category."
     backbone = Backbone(base.backbone, base.taps, run.weights, pick_device(run.gpu_id), run.amp)
     return [extract(backbone, [s.path for s in part], base, run.train_batch_size, f'{cat.name}: features' if progress else '') for part in (cat.train, cat.test)]
 
-# %% ../nbs/09_experiment.ipynb #365f696e
+# %% ../nbs/09_experiment.ipynb #95a87ccb
 def _search_category(configs:list, run:RunSettings, cat, folder:Path, progress=False)->list:
     "Every configuration's result on one category, from disk, or computed and written pass by pass."
     base, groups = configs[0], passes(configs)
@@ -355,7 +357,7 @@ def _search_category(configs:list, run:RunSettings, cat, folder:Path, progress=F
                               'skipped': [dict(params=params(c), img_auc=None, pixel_auc=None, aupro=None, why=w) for c, w in skipped], 'provenance': provenance()})
     return [r for f in map(read_json, files.values()) for r in f['results'] + f['skipped']]
 
-# %% ../nbs/09_experiment.ipynb #09d4cc86
+# %% ../nbs/09_experiment.ipynb #f037b613
 def run_search(
     base:Settings, # What the grid leaves alone
     grid:dict, # {setting: values}, see `search.GRIDS`; only the five settings of `params`
@@ -377,7 +379,7 @@ def run_search(
     write_json(folder/f'{base.backbone}_wavelet_grid_search_results_final.json', found)
     return found
 
-# %% ../nbs/09_experiment.ipynb #95a87ccb
+# %% ../nbs/09_experiment.ipynb #d5cc44b4
 def best(
     found:list, # What `run_search` returned
     metric:str='avg_img_auc', # 'avg_img_auc', 'avg_pixel_auc' or 'avg_aupro'

@@ -116,16 +116,18 @@ def show_maps(
     masks=None, # n masks [S, S] or None: outlined in white
     input:str='whole', # The view the maps are of
     title:str|None=None, # Over everything
+    per_row:int=8, # Images side by side
 ):
     "Images above their heat maps, all on one colour scale."
-    n = len(images)
-    fig, axs = figure(2, max(n, 1), (1.9, 2), pictures=True)
+    cols = max(1, min(len(images), per_row))
+    fig, axs = figure(2*max(1, -(-len(images)//cols)), cols, (1.9, 2), pictures=True)
     for i, (im, m) in enumerate(zip(images, maps)):
-        axs[0, i].imshow(view(load_image(im), input, len(m)))
-        axs[0, i].set_title(titles[i] if titles is not None else '', fontsize=8)
-        shown = axs[1, i].imshow(m, cmap=HEAT, vmin=scale[0], vmax=scale[1])
-        if masks is not None and masks[i] is not None and masks[i].any(): axs[1, i].contour(masks[i], [.5], colors='white', linewidths=.8)
-    if n: fig.colorbar(shown, ax=list(axs[1]), fraction=.02, label='distance from normal')
+        above, below = axs[2*(i//cols):2*(i//cols) + 2, i % cols]
+        above.imshow(view(load_image(im), input, len(m)))
+        above.set_title(titles[i] if titles is not None else '', fontsize=8)
+        shown = below.imshow(m, cmap=HEAT, vmin=scale[0], vmax=scale[1])
+        if masks is not None and masks[i] is not None and masks[i].any(): below.contour(masks[i], [.5], colors='white', linewidths=.8)
+    if len(images): fig.colorbar(shown, ax=list(axs[1::2].flat), fraction=.02, label='distance from normal')
     if title: fig.suptitle(title, fontsize=10)
     return fig
 

@@ -151,6 +151,7 @@ def _scored(config, d2, grid, labels, masks, weights):
     scores = maps.max((1, 2))
     return config, image_metrics(labels, scores) | pixel_metrics(masks, maps, weights), scores
 
+# %% ../nbs/07_search.ipynb #b4184349
 def search(
     configs:list, # `Settings` that share backbone and input
     train:list, # Maps of the training images, from `extract`
