@@ -115,3 +115,22 @@ def test_phase2_and_ablation(real_weights, painted_cells, tmp_path, shell):
     # the ablation's base set is phase 2's configuration
     same = next(f for f in found if f['params']['wavelet_kept_subbands'] == ['LL', 'LH', 'HL'] and f['params']['sigma'] == 2)
     assert same['avg_img_auc'] == pytest.approx(s['avg_img_auc'], abs=1e-9) and same['avg_pixel_auc'] == pytest.approx(s['avg_pixel_auc'], abs=1e-6)
+
+
+def test_the_demo_does_not_touch_another_run(tmp_path, shell):
+    "An error inside the demo's notebook is one line too."
+    (tmp_path/'demo').mkdir()
+    (tmp_path/'demo'/'config.json').write_text('{"identity": {"data_path": "mine"}}')
+    r = shell('wepadim_demo', '--save_path', tmp_path)
+    assert r.returncode == 2, r.stderr
+    lines = r.stderr.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith('wepadim_demo: error: ') and 'holds the results of another run' in lines[0], r.stderr
+    assert json.loads((tmp_path/'demo'/'config.json').read_text()) == {'identity': {'data_path': 'mine'}}
+
+
+def test_demo_with_another_preset(tmp_path, shell):
+    r = shell('wepadim_demo', '--save_path', tmp_path, '--preset', 'published', '--image_size', '160')
+    assert r.returncode == 0, r.stderr
+    s = result(tmp_path, 'efficientnet-lite0')
+    assert (tmp_path/'demo_published_160'/'report.html').is_file() and s['preset'] == 'published'
+    assert (s['settings']['input'], s['settings']['image_size'], s['settings']['smoothing']) == ('crop', 160, 'published')

@@ -199,6 +199,8 @@ def _visa(root:Path, name:str, seed:int):
     rows = sorted((r for r in _visa_rows(root) if r['object'] == name), key=lambda r: (r['label'] != 'normal', r['image']))
     bad = next((r for r in rows if r['split'] not in ('train', 'test') or r['label'] not in ('normal', 'anomaly')), None)
     if bad: raise InputError(f"{_visa_csv(root)}: row {bad['image']!r} has split {bad['split']!r}, label {bad['label']!r}; expected train or test, normal or anomaly")
+    bad = next((r for r in rows if r['split'] == 'train' and r['label'] != 'normal'), None)
+    if bad: raise InputError(f"{_visa_csv(root)}: row {bad['image']!r} puts a defective image into training; only good ones may be trained on: make its split test")
     sample = lambda r: Sample(root/r['image'], int(r['label'] != 'normal'), 'good' if r['label'] == 'normal' else 'bad',
                               root/r['mask'] if r['mask'] and r['label'] != 'normal' else None)
     parts = {k:[sample(r) for r in rows if r['split'] == k] for k in ('train', 'test')}
