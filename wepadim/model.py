@@ -8,6 +8,7 @@ __all__ = ['FORMAT', 'gaussian_matrix', 'published_matrices', 'map_matrices', 'W
 # %% ../nbs/06_model.ipynb #c60675b7
 import hashlib, json, shutil, tempfile
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np, torch
@@ -45,6 +46,7 @@ def published_matrices(
     G, box = band(g/g.sum()), band(np.ones(2*r + 1))
     return box @ G, G @ box
 
+@lru_cache
 def map_matrices(
     grid:tuple, # (h, w) of the grid
     size:int, # Side of the map, in pixels

@@ -47,7 +47,7 @@ def show_roc(
     ax = ax or figure()[1][0, 0]
     area = auroc(labels, scores)
     if area is None: return ax.set_title('no ROC curve: only one class')
-    lo, hi = (np.sort(v) for v in found_at(scores[~labels], scores[labels]))
+    lo, hi = found_at(scores[~labels], scores[labels])
     n = len(lo)
     x, y = np.stack([lo, hi], 1).ravel(), np.stack([np.arange(n), np.arange(1, n + 1)], 1).ravel()/n
     ax.plot([0, 1], [0, 1], ':', c='gray', lw=1); ax.plot(np.r_[0, x, 1], np.r_[0, y, 1], c=BAD)

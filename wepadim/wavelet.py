@@ -128,10 +128,17 @@ def _tap(self:WaveletEmbedding, t:int, m:torch.Tensor):
 @patch
 def split(self:WaveletEmbedding,
     maps, # One [B, C, H, W] a tap
+    out:dict|None=None, # {band: [B, P, channels of the band]} to fill; None: new
 )->dict: # {band: [B, P, channels of the band]}
     "The embedding of each sub-band by itself. Channels of different bands are disjoint."
-    taps = [self._tap(t, m) for t, m in enumerate(maps)]
-    return {b: torch.cat([tap[p] for p in self.parts if p[0] == b for tap in taps], -1) for b in self.bands}
+    room = lambda c: torch.empty(len(maps[0]), self.grid[0]*self.grid[1], c, dtype=maps[0].dtype, device=maps[0].device)
+    out, start = out or {b: room(c) for b, c in self.channels.items()}, dict.fromkeys(self.parts, 0)
+    for (b, j) in self.parts: start[b, j] = 0 if b == 'LL' else (j - 1)*sum(m.shape[1] for m in maps)
+    for t, m in enumerate(maps):
+        for (b, j), x in self._tap(t, m).items():
+            out[b][..., start[b, j]:start[b, j] + x.shape[-1]] = x
+            start[b, j] += x.shape[-1]
+    return out
 
 # %% ../nbs/03_wavelet.ipynb #a27bffbd
 @patch
