@@ -26,8 +26,8 @@ setup(
                  'Programming Language :: Python :: 3'],
     python_requires='>=' + cfg['min_python'],
     packages=find_packages(include=['wepadim', 'wepadim.*']),
-    # the demo is a notebook: an installed package finds it in share/wepadim
-    data_files=[('share/wepadim', ['nbs/experiments/demo.ipynb'])],
+    # the demo and the phases are notebooks: an installed package finds them in share/wepadim
+    data_files=[('share/wepadim', sorted(str(p.relative_to(here)) for p in (here/'nbs'/'experiments').glob('*.ipynb')))],
     install_requires=shlex.split(cfg['requirements']),
     extras_require={'demo': demo, 'dev': demo + dev},
     entry_points={'console_scripts': cfg['console_scripts'].split()},

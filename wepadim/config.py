@@ -123,6 +123,8 @@ class RunSettings(_Strict):
     gpu_id: int = Field(-1, ge=-1, description='which GPU; -1: the CPU')
     amp: bool = Field(False, description='bfloat16 in the backbone, on a GPU')
     memory_budget: float = Field(1.0, gt=0, le=1024, description='working memory of the Gaussian, in GiB')
+    cache_dir: str|None = Field(None, description='searches keep feature maps in this folder and use them again; None: they do not')
+    cache_gib: float = Field(20.0, gt=0, description='largest size of that folder, in GiB; what was used longest ago goes first')
     save_path: str = Field('./results', description='folder that holds all runs')
     run_name: str|None = Field(None, pattern=r'^[\w][\w.+-]*$', max_length=200, description='folder of this run; None: named after the data and the settings')
     save_model: bool = Field(False, description='keep the fitted detector of every category')

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['provenance', 'stamp', 'Stopwatch', 'peak_memory', 'Outcome', 'load_masks', 'run_category', 'evaluate_painted',
-           'identity', 'detector', 'run_folder', 'open_run', 'summarise', 'run_single', 'percent', 'one_line', 'table',
-           'params', 'run_search', 'best']
+           'identity', 'detector', 'run_folder', 'read_config', 'clear_run', 'check_run', 'open_run', 'say',
+           'whole_json', 'summarise', 'weights_hash', 'attempt_all', 'run_single', 'percent', 'one_line', 'table']
 
 # %% ../nbs/09_experiment.ipynb #31803861
-import hashlib, io, json, os, platform, subprocess, time
+import hashlib, io, json, os, platform, shutil, subprocess, sys, threading, time, traceback
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -18,12 +19,11 @@ import matplotlib.pyplot as plt, numpy as np, psutil, torch
 from tqdm import tqdm
 
 from . import __version__
-from .backbone import Backbone, find_weights, pick_device
+from .backbone import find_weights
 from .config import InputError, RunSettings, Settings, choose, read_json, write_atomic, write_json
 from .data import DEFECTS, categories, category, detect_layout, fingerprint, image_size, limit, load_mask, mask_view, paint_defect
 from .metrics import image_metrics, pixel_metrics
 from .model import WEPaDiM
-from .search import expand, extract, passes, search
 from .plots import figure, show_maps, show_roc, show_scores, worth_seeing
 
 # %% ../nbs/09_experiment.ipynb #bb01ad9a
@@ -60,27 +60,55 @@ def stamp(
     return dict(seed=settings.seed, settings=settings.model_dump(mode='json'), provenance=provenance())
 
 # %% ../nbs/09_experiment.ipynb #ad9c5aff
-class Stopwatch:
-    "Seconds by stage: `with watch('fit'): ...`"
-    def __init__(self): self.seconds = {}
-    def __call__(self, stage): self.stage = stage; return self
-    def __enter__(self): self.start = time.perf_counter()
-    def __exit__(self, *_): self.seconds[self.stage] = self.seconds.get(self.stage, 0) + time.perf_counter() - self.start
+@contextmanager
+def _sampled_rss(every:float=.05):
+    "Yields a list that ends with the highest resident memory seen, in bytes."
+    process, stop = psutil.Process(), threading.Event()
+    seen = [process.memory_info().rss]
+    def look():
+        while not stop.wait(every): seen[0] = max(seen[0], process.memory_info().rss)
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try: yield seen
+    finally:
+        stop.set(); thread.join()
+        seen[0] = max(seen[0], process.memory_info().rss)
 
 # %% ../nbs/09_experiment.ipynb #4be24eb5
+class Stopwatch:
+    "What each stage needs: `with watch('fit'): ...`; of a stage that comes again, the sum of times and the highest peak."
+    def __init__(self): self.stages = {}
+
+    @property
+    def seconds(self): return {k: v['seconds'] for k, v in self.stages.items()}
+
+    @contextmanager
+    def __call__(self, stage):
+        wall, cpu = time.perf_counter(), time.process_time()
+        with _sampled_rss() as peak:
+            try: yield
+            finally: wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        old = self.stages.get(stage, dict(seconds=0., cpu_seconds=0., peak_rss_gib=0.))
+        self.stages[stage] = dict(seconds=old['seconds'] + wall, cpu_seconds=old['cpu_seconds'] + cpu, peak_rss_gib=max(old['peak_rss_gib'], peak[0]/2**30),
+                                  peak_gpu_gib=torch.cuda.max_memory_allocated()/2**30 if torch.cuda.is_available() else None)
+
+    def summary(self):
+        "The stages, rounded for a file."
+        return {k: {n: None if x is None else round(x, 3) for n, x in v.items()} for k, v in self.stages.items()}
+
+# %% ../nbs/09_experiment.ipynb #9be3411f
 def _peak_rss():
     "Bytes: the kernel's own record; psutil where there is no such call (Windows)."
     try: import resource
     except ImportError: return psutil.Process().memory_info().peak_wset
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*(1 if platform.system() == 'Darwin' else 1024)
 
-# %% ../nbs/09_experiment.ipynb #9be3411f
 def peak_memory()->dict:
     "The most memory this process has used so far, in GiB: of the machine and of the GPU (None without one)."
     return dict(peak_rss_gib=round(_peak_rss()/2**30, 3),
                 peak_gpu_gib=round(torch.cuda.max_memory_allocated()/2**30, 3) if torch.cuda.is_available() else None)
 
-# %% ../nbs/09_experiment.ipynb #82576c20
+# %% ../nbs/09_experiment.ipynb #5355159a
 @dataclass
 class Outcome:
     "One category run with one configuration: the numbers, and what they were computed from."
@@ -93,7 +121,7 @@ class Outcome:
     @property
     def labels(self): return np.array([s.label for s in self.cat.test])
 
-# %% ../nbs/09_experiment.ipynb #fb4d6627
+# %% ../nbs/09_experiment.ipynb #7593b138
 def load_masks(
     cat, # A `Category`
     settings:Settings, # Their geometry: input and image_size
@@ -103,7 +131,7 @@ def load_masks(
     empty = np.zeros((settings.image_size,)*2, bool)
     return np.stack([mask_view(load_mask(s.mask, image_size(s.path)), settings.input, settings.image_size) if s.mask else empty for s in cat.test])
 
-# %% ../nbs/09_experiment.ipynb #7593b138
+# %% ../nbs/09_experiment.ipynb #d9a9460b
 def run_category(
     settings:Settings, # The detector
     run:RunSettings, # Weights, device, batches
@@ -122,11 +150,11 @@ def run_category(
     seconds = {k: round(v, 3) for k, v in watch.seconds.items()}
     result = {'class': cat.name, **metrics, 'time': round(sum(watch.seconds.values()), 3), 'seconds': seconds,
               'images_per_second': dict(fit=round(len(cat.train)/watch.seconds['fit'], 2), predict=round(len(p.scores)/max(watch.seconds['predict'], 1e-9), 2)),
-              'n_train': len(cat.train), 'n_test_good': labels.count(0), 'n_test_defective': labels.count(1), 'layout': cat.layout,
+              'n_train': len(cat.train), 'n_test_good': labels.count(0), 'n_test_defective': labels.count(1), 'layout': cat.layout, 'stages': watch.summary(),
               'weights_sha256': model.backbone.sha256, 'data_fingerprint': fingerprint(cat), **peak_memory()}
     return Outcome(result, cat, model, p, masks)
 
-# %% ../nbs/09_experiment.ipynb #67a54724
+# %% ../nbs/09_experiment.ipynb #3bdb4352
 def evaluate_painted(
     out:Outcome, # A category that was run
     samples, # Good `Sample`s, neither trained nor tested on
@@ -146,8 +174,8 @@ def evaluate_painted(
                   weights_sha256=out.model.backbone.sha256, data_fingerprint=out.result['data_fingerprint'], **stamp(s))
     return result, [im for im, _ in painted], p.maps, masks
 
-# %% ../nbs/09_experiment.ipynb #7354ac00
-_NO_EFFECT = {'save_path', 'run_name', 'heatmaps', 'save_model', 'classes', 'models', 'memory_budget', 'gpu_id'} # on the numbers of one category
+# %% ../nbs/09_experiment.ipynb #d978908c
+_NO_EFFECT = {'save_path', 'run_name', 'heatmaps', 'save_model', 'classes', 'models', 'memory_budget', 'gpu_id', 'cache_dir', 'cache_gib'} # on the numbers of one category
 
 def identity(
     run:RunSettings, # The run
@@ -156,7 +184,7 @@ def identity(
     chosen = {k: v for k, v in run.model_dump(mode='json').items() if k not in _NO_EFFECT}
     return chosen | {'data_path': Path(run.data_path).resolve().name}   # where a data set lies does not matter: its fingerprint does
 
-# %% ../nbs/09_experiment.ipynb #d978908c
+# %% ../nbs/09_experiment.ipynb #acadb8e2
 def detector(
     settings:Settings, # The detector
     grid:dict|None=None, # {setting: values} of a search, which take the place of the detector's own
@@ -165,7 +193,7 @@ def detector(
     fixed = settings.model_dump(mode='json', exclude={'backbone', *(grid or ())})
     return fixed | {'grid': json.loads(json.dumps(grid))} if grid else fixed
 
-# %% ../nbs/09_experiment.ipynb #acadb8e2
+# %% ../nbs/09_experiment.ipynb #6732a7d2
 def run_folder(
     detectors:list, # `Settings`, one a backbone
     run:RunSettings, # The run
@@ -177,7 +205,39 @@ def run_folder(
     name = ''.join(c if c.isalnum() or c in '._-' else '_' for c in Path(run.data_path).resolve().name)
     return Path(run.save_path)/(run.run_name or f'{name}_{run.experiment_type}_{digest}')
 
-# %% ../nbs/09_experiment.ipynb #dbcdea7e
+# %% ../nbs/09_experiment.ipynb #03c40276
+def read_config(
+    folder, # results/<run>
+)->dict: # What is in its config.json
+    "A run's settings. A damaged file is an `InputError` that says how to go on."
+    try: return read_json(Path(folder)/'config.json')
+    except InputError as e: raise InputError(f"{e}; without it nobody knows which run this is: --overwrite the run or choose another --run_name") from None
+
+def clear_run(
+    folder, # results/<run>
+):
+    "Delete a run's folder, so that it starts anew."
+    folder = Path(folder)
+    if not folder.exists(): return
+    if not (folder/'config.json').is_file(): raise InputError(f"{folder}: not the folder of a run (it has no config.json), so it is not deleted; choose another --run_name")
+    shutil.rmtree(folder)
+
+# %% ../nbs/09_experiment.ipynb #f31081fc
+def check_run(
+    detectors:list, # `Settings`, one a backbone
+    run:RunSettings, # The run
+    grid:dict|None=None, # {setting: values} of a search
+)->dict: # The config.json that is there, or {}
+    "An `InputError` that says what differs if the run's folder holds another run."
+    folder, mine = run_folder(detectors, run, grid), identity(run)
+    if not (folder/'config.json').exists(): return {}
+    old = read_config(folder)
+    pairs = [(old.get('identity', {}), mine)] + [(old.get('settings', {}).get(d.backbone, detector(d, grid)), detector(d, grid)) for d in detectors]
+    differ = [f'{k} {a.get(k)!r} there, {b.get(k)!r} now' for a, b in pairs for k in sorted(a.keys() | b.keys()) if a.get(k) != b.get(k)]
+    if differ: raise InputError(f"{folder}: holds the results of another run ({'; '.join(differ)}); choose another --run_name or --save_path, or --overwrite it")
+    return old
+
+# %% ../nbs/09_experiment.ipynb #f6c386b4
 def open_run(
     detectors:list, # `Settings`, one a backbone
     run:RunSettings, # The run
@@ -185,27 +245,37 @@ def open_run(
     grid:dict|None=None, # {setting: values} of a search
 )->Path: # results/<run>, with its config.json
     "Make the run's folder, or check that the one that is there belongs to the same run."
-    folder, mine = run_folder(detectors, run, grid), identity(run)
-    mine_by_model, old = {d.backbone: detector(d, grid) for d in detectors}, {}
-    if (folder/'config.json').exists():
-        old = read_json(folder/'config.json')
-        pairs = [(old.get('identity', {}), mine)] + [(old.get('settings', {}).get(m, d), d) for m, d in mine_by_model.items()]
-        differ = [f'{k} {a.get(k)!r} there, {b.get(k)!r} now' for a, b in pairs for k in sorted(a.keys() | b.keys()) if a.get(k) != b.get(k)]
-        if differ: raise InputError(f"{folder}: holds the results of another run ({'; '.join(differ)}); choose another --run_name or --save_path, or delete it")
-    config = dict(run=run.model_dump(mode='json'), settings={**old.get('settings', {}), **mine_by_model}, **(extra or {}), identity=mine, provenance=provenance())
+    folder, old = run_folder(detectors, run, grid), check_run(detectors, run, grid)
+    settings = {**old.get('settings', {}), **{d.backbone: detector(d, grid) for d in detectors}}
+    config = dict(run=run.model_dump(mode='json'), settings=settings, **(extra or {}), identity=identity(run), provenance=provenance())
     try: write_json(folder/'config.json', config)
     except OSError as e: raise InputError(f"{folder}: cannot be written ({e.strerror}); choose another --save_path") from None
     return folder
 
-# %% ../nbs/09_experiment.ipynb #f31081fc
+# %% ../nbs/09_experiment.ipynb #12f4c1f8
+def say(message:str):
+    "A line on stderr that leaves a progress bar in peace."
+    tqdm.write(message, file=sys.stderr)
+
+def whole_json(
+    path:Path, # A result file
+)->dict|None:
+    "What is in a result file; None if there is none, or if it is damaged, which is said."
+    if not path.is_file(): return None
+    try: found = read_json(path)
+    except InputError: found = None
+    if not isinstance(found, dict): say(f'warning: {path} is damaged or cut off: it is computed again')
+    return found if isinstance(found, dict) else None
+
+# %% ../nbs/09_experiment.ipynb #f04e4b2f
 def _finished(path:Path, cat, weights_sha256, ident):
     "The result in `path` if it can be used again, else None."
-    if not path.is_file(): return None
-    old = read_json(path)
+    old = whole_json(path)
+    if old is None: return None
     same = old.get('identity') == ident and old.get('weights_sha256') == weights_sha256 and old.get('provenance', {}).get('wepadim') == __version__
     return old if same and old.get('data_fingerprint') == fingerprint(cat) else None
 
-# %% ../nbs/09_experiment.ipynb #f6c386b4
+# %% ../nbs/09_experiment.ipynb #f450efb0
 def _overview(out:Outcome, path:Path, n:int):
     "ROC curve, histogram and heat maps of one category, as pictures."
     fig, axs = figure(1, 2)
@@ -219,7 +289,7 @@ def _overview(out:Outcome, path:Path, n:int):
         png = io.BytesIO(); f.savefig(png); plt.close(f)
         write_atomic(path/f'{out.cat.name}{end}', png.getvalue())
 
-# %% ../nbs/09_experiment.ipynb #9b2c8c5a
+# %% ../nbs/09_experiment.ipynb #b695e275
 def _mean(results, key):
     "The mean over categories of a metric, over those that have it; None if none has."
     values = [r[key] for r in results if r.get(key) is not None]
@@ -229,6 +299,7 @@ def summarise(
     settings:Settings, # The detector
     results:list, # One result a category
     extra:dict, # More keys for the file
+    failed:dict|None=None, # {category: reason}
 )->dict: # The object in <model>_wavelet_experiment.json
     "A backbone's result over its categories, in the published layout with more keys."
     keep = ('wavelet_type', 'wavelet_level', 'wavelet_kept_subbands', 'sigma', 'cov_reg')
@@ -237,17 +308,41 @@ def summarise(
     missing = {k: [r['class'] for r in results if r[k] is None] for k in ('img_auc', 'pixel_auc')}
     return {'model': settings.backbone, **{k: v for k, v in settings.model_dump(mode='json').items() if k in keep}, **avg,
             'avg_inference_time': sum(r['seconds']['predict'] for r in results)/max(n_test, 1), 'time': round(sum(r['time'] for r in results), 3),
-            'not_computed': {k: v for k, v in missing.items() if v}, 'class_results': results, 'weights_sha256': results[0]['weights_sha256'],
+            'not_computed': {k: v for k, v in missing.items() if v}, 'failed': failed or {}, 'class_results': results, 'weights_sha256': results[0]['weights_sha256'],
             'seed': settings.seed, 'settings': settings.model_dump(mode='json'), **extra, **provenance()}
 
-# %% ../nbs/09_experiment.ipynb #f04e4b2f
+# %% ../nbs/09_experiment.ipynb #94a5ec72
+def weights_hash(
+    backbone:str, # One of `BACKBONES`
+    weights=None, # A file, a folder, or None, see `find_weights`
+)->str: # 64 hexadecimal digits
+    "The SHA-256 of the weights file that a backbone would use."
+    return hashlib.sha256(find_weights(backbone, weights).read_bytes()).hexdigest()
+
+# %% ../nbs/09_experiment.ipynb #0814e6cd
+def attempt_all(
+    names, # Categories
+    work, # Called with each
+)->tuple: # ({category: what `work` returned}, {category: why it failed})
+    "Do what can be done. If every category fails, the first error is raised."
+    done, failed, first, held = {}, {}, None, []   # while nothing has worked, what failed may be the one error of all
+    for name in names:
+        try: done[name] = work(name)
+        except Exception as e:   # whatever it was, the other categories are independent of it
+            first, failed[name] = first or e, str(e) if isinstance(e, (InputError, OSError)) else ''.join(traceback.format_exception(e))
+            held.append(f'warning: {name} failed ({(str(e).splitlines() or [type(e).__name__])[0]}); the others go on')
+        while done and held: say(held.pop(0))
+    if first and not done: raise first
+    return done, failed
+
+# %% ../nbs/09_experiment.ipynb #d6d7da86
 def _one(
     settings:Settings, run:RunSettings, name:str, layout:str, folder:Path, # results/<run>/<model>
     fresh=False, progress=False, on_outcome=None)->dict:
     "The result of one category."
     cat = limit(category(run.data_path, name, layout, settings.seed), run.max_train_samples, run.max_test_samples)
     path, model_dir, ident = folder/'categories'/f'{name}.json', folder/'models'/name, identity(run) | detector(settings)
-    sha = hashlib.sha256(find_weights(settings.backbone, run.weights).read_bytes()).hexdigest()
+    sha = weights_hash(settings.backbone, run.weights)
     old = None if fresh or run.save_model and not model_dir.exists() else _finished(path, cat, sha, ident)
     if old: return {**old, 'reused': True}
     out = run_category(settings, run, cat, progress)
@@ -257,7 +352,7 @@ def _one(
     if on_outcome: on_outcome(out)
     return {**out.result, 'reused': False}
 
-# %% ../nbs/09_experiment.ipynb #b695e275
+# %% ../nbs/09_experiment.ipynb #1afd1419
 def run_single(
     detectors:list, # `Settings`, one a backbone
     run:RunSettings, # Data, categories, device, folder
@@ -272,26 +367,27 @@ def run_single(
     names = [choose(c, there, 'category') for c in run.classes or there]
     folder, summaries = open_run(detectors, run, extra), []
     for settings in detectors:
-        results, model = [], settings.backbone
-        for name in names:
+        model = settings.backbone
+        def work(name):
             r = _one(settings, run, name, layout, folder/model, fresh, progress, on_outcome)
-            results.append({k: v for k, v in r.items() if k not in ('identity', 'seed', 'settings', 'provenance')})
             if progress: print(one_line(model, r), flush=True)
-        summaries.append(_write(folder/model, settings, results, extra or {}))
+            return {k: v for k, v in r.items() if k not in ('identity', 'seed', 'settings', 'provenance')}
+        done, failed = attempt_all(names, work)
+        summaries.append(_write(folder/model, settings, list(done.values()), extra or {}, failed))
     return summaries
 
-# %% ../nbs/09_experiment.ipynb #94a5ec72
-def _write(folder:Path, settings:Settings, results:list, extra:dict)->dict:
+# %% ../nbs/09_experiment.ipynb #ab91f62b
+def _write(folder:Path, settings:Settings, results:list, extra:dict, failed:dict)->dict:
     "Write a backbone's result and resource files; returns the result."
-    model, summary = settings.backbone, summarise(settings, results, extra)
-    resources = dict(model=model, **peak_memory(), seconds={r['class']: r['seconds'] for r in results},
+    model, summary = settings.backbone, summarise(settings, results, extra, failed)
+    resources = dict(model=model, **peak_memory(), failed=failed, stages={r['class']: r['stages'] for r in results}, seconds={r['class']: r['seconds'] for r in results},
                      images_per_second={r['class']: r['images_per_second'] for r in results}, weights_sha256=results[0]['weights_sha256'],
                      data_fingerprint={r['class']: r['data_fingerprint'] for r in results}, **stamp(settings))
     write_json(folder/f'{model}_wavelet_experiment.json', [summary])
     write_json(folder/f'{model}_resource_summary.json', resources)
     return summary
 
-# %% ../nbs/09_experiment.ipynb #a302bd56
+# %% ../nbs/09_experiment.ipynb #b9d2a5fd
 def percent(
     x:float|None, # A fraction
 )->str: # Five characters
@@ -306,7 +402,7 @@ def one_line(
     return (f"{model} {r['class']}: image AUROC {percent(r['img_auc'])}  pixel AUROC {percent(r['pixel_auc'])}  AUPRO {percent(r['aupro'])}  {r['time']:.1f} s"
             + ('  (already done)' if r.get('reused') else ''))
 
-# %% ../nbs/09_experiment.ipynb #d6d7da86
+# %% ../nbs/09_experiment.ipynb #d5cc44b4
 def table(
     summaries:list, # What `run_single` returned
 )->list: # Rows of {column: value}
@@ -315,77 +411,3 @@ def table(
     return [{'model': s['model'], 'category': r['class'], 'image AUROC': pct(r['img_auc']), 'AP': pct(r['img_ap']), 'F1-max': pct(r['img_f1_max']),
              'pixel AUROC': pct(r['pixel_auc']), 'AUPRO': pct(r['aupro']), 'fit s': r['seconds']['fit'], 'predict s': r['seconds']['predict'],
              'images/s': r['images_per_second']['predict']} for s in summaries for r in s['class_results']]
-
-# %% ../nbs/09_experiment.ipynb #ab91f62b
-_SEARCHED = ('wavelet_type', 'wavelet_level', 'wavelet_kept_subbands', 'sigma', 'cov_reg')
-
-def params(
-    settings:Settings, # A configuration
-)->dict: # The five settings that the paper searches
-    "What tells the configurations of a search apart."
-    return {k: v for k, v in settings.model_dump(mode='json').items() if k in _SEARCHED}
-
-# %% ../nbs/09_experiment.ipynb #365f696e
-def _came_from(
-    path:Path, # The file of a pass
-    origin:dict, # What it must have come from
-)->bool:
-    "Is the pass there, whole, and from the same origin?"
-    try: old = read_json(path)
-    except InputError: return False
-    return isinstance(old, dict) and {k: old.get(k) for k in origin} == origin and len(old['results']) + len(old['skipped']) == len(origin['configs'])
-
-# %% ../nbs/09_experiment.ipynb #09d4cc86
-def _maps_of(base:Settings, run:RunSettings, cat, progress:bool)->tuple:
-    "The feature maps of the training and the test images of a category."
-    backbone = Backbone(base.backbone, base.taps, run.weights, pick_device(run.gpu_id), run.amp)
-    return [extract(backbone, [s.path for s in part], base, run.train_batch_size, f'{cat.name}: features' if progress else '') for part in (cat.train, cat.test)]
-
-# %% ../nbs/09_experiment.ipynb #95a87ccb
-def _search_category(configs:list, run:RunSettings, cat, folder:Path, progress=False)->list:
-    "Every configuration's result on one category, from disk, or computed and written pass by pass."
-    base, groups = configs[0], passes(configs)
-    origin = dict(identity=identity(run), weights_sha256=hashlib.sha256(find_weights(base.backbone, run.weights).read_bytes()).hexdigest(), data_fingerprint=fingerprint(cat),
-                  wepadim=__version__, seed=base.seed, settings=base.model_dump(mode='json', exclude=set(_SEARCHED)))
-    files = {k: folder/'passes'/cat.name/f'{"-".join(map(str, k))}.json' for k in groups}
-    origins = {k: origin | {'configs': [params(c) for c in group]} for k, group in groups.items()}
-    todo = [k for k in groups if not _came_from(files[k], origins[k])]
-    if todo: masks, labels, (train, test) = load_masks(cat, base), [s.label for s in cat.test], _maps_of(base, run, cat, progress)
-    for k in tqdm(todo, desc=f'{cat.name}: wavelets and levels', disable=None if progress else True):
-        found, skipped = search(groups[k], train, test, labels, masks, run.memory_budget)
-        write_json(files[k], {**origins[k], 'results': [dict(params=params(c), **m) for c, m in found],
-                              'skipped': [dict(params=params(c), img_auc=None, pixel_auc=None, aupro=None, why=w) for c, w in skipped], 'provenance': provenance()})
-    return [r for f in map(read_json, files.values()) for r in f['results'] + f['skipped']]
-
-# %% ../nbs/09_experiment.ipynb #f037b613
-def run_search(
-    base:Settings, # What the grid leaves alone
-    grid:dict, # {setting: values}, see `search.GRIDS`; only the five settings of `params`
-    run:RunSettings, # Data, categories, device, folder
-    progress:bool=False, # Show progress bars?
-    extra:dict|None=None, # More for config.json
-)->list: # One {params, avg_img_auc, avg_pixel_auc, avg_aupro, class_results} a configuration
-    "Every configuration of a grid on all categories. Writes <model>_wavelet_grid_search_results_final.json; resumes where it was stopped."
-    for k in grid: choose(k, _SEARCHED, 'setting to search')
-    configs, layout = expand(base, grid), detect_layout(run.data_path, run.dataset_type)
-    there = categories(run.data_path, layout)
-    names = [choose(c, there, 'category') for c in run.classes or there]
-    folder, by_config = open_run([base], run, extra, grid)/base.backbone, {json.dumps(params(c)): [] for c in configs}
-    for name in names:
-        cat = limit(category(run.data_path, name, layout, base.seed), run.max_train_samples, run.max_test_samples)
-        for r in _search_category(configs, run, cat, folder, progress):
-            by_config[json.dumps(r['params'])].append({'class': name, **{k: v for k, v in r.items() if k != 'params'}})
-    found = [dict(params=json.loads(p), **{f'avg_{k}': _mean(rs, k) for k in ('img_auc', 'pixel_auc', 'aupro')}, class_results=rs) for p, rs in by_config.items()]
-    write_json(folder/f'{base.backbone}_wavelet_grid_search_results_final.json', found)
-    return found
-
-# %% ../nbs/09_experiment.ipynb #d5cc44b4
-def best(
-    found:list, # What `run_search` returned
-    metric:str='avg_img_auc', # 'avg_img_auc', 'avg_pixel_auc' or 'avg_aupro'
-    n:int=5, # How many
-)->list: # Rows of {column: value}, in percent
-    "The best configurations by a metric. It was chosen on test labels: an upper bound, not a result."
-    ranked = sorted((f for f in found if f[metric] is not None), key=lambda f: -f[metric])[:n]
-    return [{**f['params'], 'wavelet_kept_subbands': '|'.join(f['params']['wavelet_kept_subbands']),
-             **{k: None if f[k] is None else round(100*f[k], 2) for k in ('avg_img_auc', 'avg_pixel_auc', 'avg_aupro')}} for f in ranked]
