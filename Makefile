@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(CURDIR)/$(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install demo test readme docs clean
+.PHONY: help install demo test bench readme docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -31,6 +31,11 @@ test: $(STAMP)  ## check notebooks, export, README and docs, run all notebooks a
 	@"$(BIN)/python" tools/check.py
 	@PATH="$(BIN):$$PATH" "$(BIN)/nbdev_test" --n_workers 1 --timing
 	@"$(BIN)/python" -m pytest tests
+
+bench: $(STAMP)  ## measure the search beside a direct implementation; writes results/benchmark
+	@mkdir -p results/benchmark
+	@"$(BIN)/python" -m papermill --kernel python3 nbs/experiments/benchmark.ipynb results/benchmark/benchmark.ipynb
+	@"$(BIN)/python" -m json.tool results/benchmark/benchmark.json | head -9
 
 readme: $(STAMP)  ## write README.md from nbs/index.ipynb
 	@"$(BIN)/python" tools/readme.py

@@ -206,7 +206,7 @@ def search_all(
 ):
     "Search a grid with each backbone, in a notebook, and print the best by either metric."
     from wepadim.experiment import clear_run, run_folder
-    from wepadim.phases import best, search_identity
+    from wepadim.phases import best, search_identity, skipped
     failed, base_for, plan = {}, base_for or (lambda model: preset(args.preset, model, **settings)), []
     for base in map(base_for, run.models):   # a wrong value is found before the first kernel starts
         one, grid = run.model_copy(update=dict(models=(base.backbone,))), search_identity(base, name, axes, metric)
@@ -217,6 +217,7 @@ def search_all(
         sequential = dict(metric=metric) if name == 'sequential' else {}
         page = run_notebook(notebook, folder/model, dict(run_parameters(one, args), backbone=model, settings=settings, axes=axes, **sequential, **parameters), f'{notebook}.html')
         found = read_json(folder/model/f'{model}_wavelet_grid_search_results_final.json')
+        for why, n in skipped(found).items(): print(f'{model}: {n} skipped: {why}')
         for m in ('avg_img_auc', 'avg_pixel_auc'):
             print(f'\n{model}: best of {len(found)} by {m}, chosen on test labels')
             show(best(found, m))

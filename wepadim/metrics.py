@@ -83,6 +83,7 @@ def counts(
 )->tuple: # (thresholds, true positives, false positives), thresholds rising
     "How many bad and good ones lie at or above each distinct score of a bad one."
     start = torch.cat([r.at.new_zeros(1), (r.bad[1:] != r.bad[:-1]).nonzero()[:, 0] + 1])   # of each run of equal scores
+    if len(start) == len(r.bad): return r.bad, torch.arange(len(start), 0, -1, dtype=torch.float64, device=r.at.device), r.at.double()
     return r.bad[start], (len(r.bad) - start).double(), r.at[start].double()
 
 # %% ../nbs/05_metrics.ipynb #5bde7ea1
@@ -157,6 +158,8 @@ def as_keys(
     keys = scores.view(torch.int32)
     return keys if keys.amin() >= 0 else _fold((scores + 0.).view(torch.int32))   # -0.0 + 0.0 is 0.0
 
+def _chosen(x, mask): return torch.from_numpy(x.numpy()[mask.numpy()]) if x.device.type == 'cpu' else x[mask]   # NumPy is twice as fast at this
+
 def from_keys(
     keys:torch.Tensor, # [n], int32
 )->torch.Tensor: # [n], float32
@@ -187,7 +190,7 @@ def rank_pixels(
     shared[bad_bins] = True
     free = torch.bincount(bins, minlength=n_bins).masked_fill_(shared, 0).cumsum(0)
     near = shared.index_select(0, bins).index_fill_(0, where, False)
-    good = keys[near].sort()[0]
+    good = _chosen(keys, near).sort()[0]
     below = torch.searchsorted(good, bad)
     tied = (torch.cat([good, bad[-1:] + 1])[below] == bad).nonzero()[:, 0]
     through = below.index_put((tied,), torch.searchsorted(good, bad[tied], right=True))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SEARCHED', 'METRICS', 'cache_key', 'prune', 'features', 'params', 'key_of', 'search_category', 'averaged', 'best',
-           'run_search', 'run_sequential', 'grid_of', 'tidy', 'run_phase1', 'search_identity', 'best_params',
+           'skipped', 'run_search', 'run_sequential', 'grid_of', 'tidy', 'run_phase1', 'search_identity', 'best_params',
            'phase2_detector', 'run_phase2', 'phase2_name', 'usual_data', 'checkout', 'usual_results', 'usual_run',
            'check_parameters']
 
@@ -83,7 +83,8 @@ def features(
     found = _read_cache(path, device) if path else None
     if found: return tuple(found)
     backbone = Backbone(base.backbone, base.taps, run.weights, device, run.amp)
-    maps = tuple(extract(backbone, [s.path for s in part], base, run.train_batch_size) for part in (cat.train, cat.test))
+    batch = min(run.train_batch_size, 16) if device.type == 'cpu' else run.train_batch_size   # on a CPU more at once only takes memory
+    maps = tuple(extract(backbone, [s.path for s in part], base, batch) for part in (cat.train, cat.test))
     if path: _write_cache(path, maps, run.cache_gib)
     return maps
 
@@ -167,13 +168,21 @@ def best(
              **{k: None if f[k] is None else round(100*f[k], 2) for k in ('avg_img_auc', 'avg_pixel_auc', 'avg_aupro')}} for f in ranked]
 
 # %% ../nbs/10_phases.ipynb #0872f174
+def skipped(
+    found:list, # From `run_search`
+)->dict: # {reason: configurations that it kept out}
+    "Why configurations were skipped, such as a level that does not fit a feature map."
+    why = [r['why'] for f in found for r in f['class_results'] if 'why' in r]
+    return {w: why.count(w) for w in dict.fromkeys(why)}
+
+# %% ../nbs/10_phases.ipynb #e035e136
 def _best_so_far(by_config:dict)->str:
     "The best image AUROC of the configurations that have seen most categories, for the progress bar."
     most = max((len(rs) for _, rs in by_config.values()), default=0)
     top = best(averaged({k: v for k, v in by_config.items() if len(v[1]) == most}), n=1) if most else []
     return f"best image AUROC {top[0]['avg_img_auc']} ({top[0]['wavelet_type']} {top[0]['wavelet_level']} {top[0]['wavelet_kept_subbands']})" if top else ''
 
-# %% ../nbs/10_phases.ipynb #e035e136
+# %% ../nbs/10_phases.ipynb #f67c04a4
 def run_search(
     base:Settings, # What the grid leaves alone
     grid:dict, # {setting: values}, see `search.GRIDS`; only the five settings of `params`
@@ -200,7 +209,7 @@ def run_search(
         done, failed = attempt_all(names, work)
     return _finish(folder, base, by_config, done, failed, watch)
 
-# %% ../nbs/10_phases.ipynb #f67c04a4
+# %% ../nbs/10_phases.ipynb #2ceed480
 def _finish(folder:Path, base:Settings, by_config:dict, done:dict, failed:dict, watch)->list:
     "Write the files that sum a search up; a category that failed half-way counts for nothing."
     whole = {k: (p, [r for r in rs if r['class'] in done] + [dict({'class': c, 'failed': why}, **dict.fromkeys(METRICS)) for c, why in failed.items()]) for k, (p, rs) in by_config.items()}
@@ -211,7 +220,7 @@ def _finish(folder:Path, base:Settings, by_config:dict, done:dict, failed:dict, 
     write_json(folder/f'{model}_wavelet_grid_search_results_final.json', found)
     return found
 
-# %% ../nbs/10_phases.ipynb #e5bbae4a
+# %% ../nbs/10_phases.ipynb #4a141e8a
 def run_sequential(
     base:Settings, # What no stage touches
     run:RunSettings, # Data, categories, device, folder
@@ -234,7 +243,7 @@ def run_sequential(
     write_json(folder/f'{base.backbone}_resource_summary.json', {**summaries[-1], 'stages': {f'stage {i}: {k}': v for i, s in enumerate(summaries, 1) for k, v in s['stages'].items()}})
     return found
 
-# %% ../nbs/10_phases.ipynb #668e6b80
+# %% ../nbs/10_phases.ipynb #4d0e9cf4
 def grid_of(
     name:str, # 'reduced', 'full', 'ablation', 'sequential' or 'custom'
     axes:dict|None=None, # {setting: values}: of a custom grid, or to widen the others with
@@ -272,7 +281,7 @@ def search_identity(
     "What tells the searches of `run_phase1` apart: for `run_folder`, `open_run` and `check_run`."
     return {'sequential': [metric]} if name == 'sequential' else tidy(base, grid_of(name, axes))
 
-# %% ../nbs/10_phases.ipynb #c05a6712
+# %% ../nbs/10_phases.ipynb #3044b325
 _COLUMNS = {'image': 'img_auc', 'pixel': 'pixel_auc'}
 
 def best_params(
@@ -299,7 +308,7 @@ def phase2_detector(
     "The configuration of a backbone in phase 2."
     return preset(preset_name, model, **{**best_params(model, column, best_from), **changes})
 
-# %% ../nbs/10_phases.ipynb #3044b325
+# %% ../nbs/10_phases.ipynb #635bfba6
 def run_phase2(
     models:list, # Backbones
     run:RunSettings, # The run
@@ -323,7 +332,7 @@ def phase2_name(run:RunSettings, column:str, best_from:str='')->str:
     usual = '_'.join(['phase2', run.dataset_type, *([f'from_{Path(best_from).name}'] if best_from else [])])
     return f'{run.run_name or usual}_{column}'
 
-# %% ../nbs/10_phases.ipynb #820dc84c
+# %% ../nbs/10_phases.ipynb #4c574b8c
 def usual_data(
     dataset_type:str='auto', # mvtec, visa, folder, elpv or auto
     data_path:str='', # Where it is; '': look
@@ -347,7 +356,7 @@ def usual_results()->str:
     "The folder of all runs: results/ of the checkout, else of the working directory."
     return str(checkout()/'results')
 
-# %% ../nbs/10_phases.ipynb #4c574b8c
+# %% ../nbs/10_phases.ipynb #60e70428
 def usual_run(
     backbone:str='', # One of `BACKBONES`; '': resnet18, or efficientnet-lite0 for the solar cells
     dataset_type:str='auto', # mvtec, visa, folder, elpv or auto
@@ -361,7 +370,7 @@ def usual_run(
     options = {k: v for k, v in options.items() if v not in ('', [], None)}
     return model, RunSettings(**{**options, 'dataset_type': dataset_type, 'data_path': path, 'models': [model], 'save_path': save_path or usual_results()})
 
-# %% ../nbs/10_phases.ipynb #164ee0d4
+# %% ../nbs/10_phases.ipynb #01a42eda
 _TYPES = {'str': str, 'int': int, 'float': (int, float), 'bool': bool, 'list': (list, tuple), 'dict': dict}
 
 def check_parameters(
