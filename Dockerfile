@@ -11,7 +11,7 @@ ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
 # Nothing in the container needs to be root; results that it writes belong to this user's number.
 ARG UID=1000
 RUN useradd --uid ${UID} --non-unique --create-home wepadim && install --directory --owner wepadim /work /work/data /work/results /opt/wepadim
-USER wepadim
+USER ${UID}
 ENV PATH=/opt/wepadim/bin:${PATH}
 WORKDIR /work
 

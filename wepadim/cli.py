@@ -171,7 +171,7 @@ def run_notebook(
     executed = folder/f'{name}.ipynb'
     try:
         papermill.execute_notebook(str(experiment_notebook(name)), str(executed), parameters, kernel_name='python3', progress_bar=False, stderr_file=sys.stderr,
-                                   extra_arguments=['--log-level=ERROR'])   # a kernel warns that it talks to its own machine unencrypted
+                                   extra_arguments=['--log-level=CRITICAL'])   # a kernel warns that it talks to its own machine unencrypted, and complains when it is stopped
     except papermill.PapermillExecutionError as e:
         if e.ename != 'InputError': raise
         raise InputError(e.evalue) from None
