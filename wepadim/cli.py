@@ -169,6 +169,7 @@ def run_notebook(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     executed = folder/f'{name}.ipynb'
+    os.environ.setdefault('PYTHONWARNINGS', 'ignore:IProgress not found')   # tqdm's word on a kernel without widgets
     try:
         papermill.execute_notebook(str(experiment_notebook(name)), str(executed), parameters, kernel_name='python3', progress_bar=False, stderr_file=sys.stderr,
                                    extra_arguments=['--log-level=CRITICAL'])   # a kernel warns that it talks to its own machine unencrypted, and complains when it is stopped

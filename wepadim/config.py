@@ -136,7 +136,8 @@ _PUBLISHED = dict(input='crop', image_size=224, wavelet_type='haar', wavelet_lev
 _BEST_IMAGE = {'efficientnet-b0': ('sym4', 1, 2., .1), 'efficientnet-b1': ('sym4', 1, 2., .1), 'efficientnet-b2': ('haar', 1, 4., .1),
                'efficientnet-b3': ('haar', 1, 4., .01), 'efficientnet-b4': ('sym4', 1, 2., .01), 'efficientnet-b5': ('haar', 1, 4., .001),
                'efficientnet-b6': ('haar', 1, 4., .01), 'resnet18': ('sym4', 2, 2., .01)}
-_BEST_PIXEL = {**{f'efficientnet-b{i}': ('haar', 1, 2., .1) for i in range(7)}, 'efficientnet-b5': ('haar', 2, 4., .1),
+_BEST_IMAGE['efficientnet-lite0'] = _BEST_IMAGE['efficientnet-b0']   # the authors do not use it: those of its nearest relative
+_BEST_PIXEL = {**{f'efficientnet-{v}': ('haar', 1, 2., .1) for v in ('b0', 'b1', 'b2', 'b3', 'b4', 'b5', 'b6', 'lite0')}, 'efficientnet-b5': ('haar', 2, 4., .1),
                'resnet18': ('haar', 1, 2., .001)}
 PRESETS = ('recommended', 'published', 'published-image', 'published-pixel')
 

@@ -254,6 +254,7 @@ def grid_of(
     if name == 'custom' and not axes: raise InputError('a grid search needs several values: give --wavelet_type, --wavelet_level, --sigma, --cov_reg or --wavelet_subband_sets')
     return {**axes, **GRIDS.get(name, {})}
 
+# %% ../nbs/10_phases.ipynb #3ba00be3
 def tidy(
     base:Settings, # What the grid leaves alone
     grid:dict, # {setting: values}, as given
@@ -262,6 +263,7 @@ def tidy(
     first = expand(base, grid)
     return {k: tuple(dict.fromkeys(getattr(c, k) for c in first)) for k in grid}
 
+# %% ../nbs/10_phases.ipynb #c05a6712
 def run_phase1(
     base:Settings, # What the grid leaves alone
     run:RunSettings, # The run
@@ -281,7 +283,7 @@ def search_identity(
     "What tells the searches of `run_phase1` apart: for `run_folder`, `open_run` and `check_run`."
     return {'sequential': [metric]} if name == 'sequential' else tidy(base, grid_of(name, axes))
 
-# %% ../nbs/10_phases.ipynb #3044b325
+# %% ../nbs/10_phases.ipynb #af6b828f
 _COLUMNS = {'image': 'img_auc', 'pixel': 'pixel_auc'}
 
 def best_params(
@@ -308,7 +310,7 @@ def phase2_detector(
     "The configuration of a backbone in phase 2."
     return preset(preset_name, model, **{**best_params(model, column, best_from), **changes})
 
-# %% ../nbs/10_phases.ipynb #635bfba6
+# %% ../nbs/10_phases.ipynb #820dc84c
 def run_phase2(
     models:list, # Backbones
     run:RunSettings, # The run
@@ -332,7 +334,7 @@ def phase2_name(run:RunSettings, column:str, best_from:str='')->str:
     usual = '_'.join(['phase2', run.dataset_type, *([f'from_{Path(best_from).name}'] if best_from else [])])
     return f'{run.run_name or usual}_{column}'
 
-# %% ../nbs/10_phases.ipynb #4c574b8c
+# %% ../nbs/10_phases.ipynb #7f4af07d
 def usual_data(
     dataset_type:str='auto', # mvtec, visa, folder, elpv or auto
     data_path:str='', # Where it is; '': look
@@ -356,7 +358,7 @@ def usual_results()->str:
     "The folder of all runs: results/ of the checkout, else of the working directory."
     return str(checkout()/'results')
 
-# %% ../nbs/10_phases.ipynb #60e70428
+# %% ../nbs/10_phases.ipynb #164ee0d4
 def usual_run(
     backbone:str='', # One of `BACKBONES`; '': resnet18, or efficientnet-lite0 for the solar cells
     dataset_type:str='auto', # mvtec, visa, folder, elpv or auto
@@ -370,7 +372,7 @@ def usual_run(
     options = {k: v for k, v in options.items() if v not in ('', [], None)}
     return model, RunSettings(**{**options, 'dataset_type': dataset_type, 'data_path': path, 'models': [model], 'save_path': save_path or usual_results()})
 
-# %% ../nbs/10_phases.ipynb #01a42eda
+# %% ../nbs/10_phases.ipynb #5e5c1a86
 _TYPES = {'str': str, 'int': int, 'float': (int, float), 'bool': bool, 'list': (list, tuple), 'dict': dict}
 
 def check_parameters(
