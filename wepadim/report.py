@@ -164,8 +164,8 @@ def show_subbands(
     ax, x = ax or figure(1, 1, (7, 3))[1][0, 0], np.arange(len(t))
     for shift, (name, colour) in zip((-.2, .2), (('image AUROC', GOOD), ('pixel AUROC', BAD))): ax.bar(x + shift, t[name], .4, label=name, color=colour)
     ax.set_xticks(x, [s.replace('|', '\n') for s in t.index], fontsize=7)
-    if t.notna().any().any(): ax.set_ylim(max(0, np.nanmin(t.to_numpy()) - 5), 100)
-    ax.set_ylabel('%'); ax.legend(loc='lower right', ncols=2)
+    low = max(0, np.nanmin(t.to_numpy()) - 5) if t.notna().any().any() else 0
+    ax.set_ylim(low, 100 + .2*(100 - low)); ax.set_ylabel('%'); ax.legend(loc='upper center', ncols=2)
     return ax
 
 # %% ../nbs/11_report.ipynb #56827c6f
@@ -175,9 +175,9 @@ def show_categories(
 ):
     "Bars of image AUROC, pixel AUROC and AUPRO of each category."
     t, shades = table.set_index('category')[list(_NAMES.values())].astype(float), (GOOD, BAD, '#999999')
-    ax, x = ax or figure(1, 1, (max(3, 1 + .8*len(t)), 3))[1][0, 0], np.arange(len(t))
+    ax, x = ax or figure(1, 1, (max(5, 1 + .8*len(t)), 3))[1][0, 0], np.arange(len(t))
     for i, (name, colour) in enumerate(zip(t.columns, shades)): ax.bar(x + .27*(i - 1), t[name], .27, label=name, color=colour)
-    ax.set_xticks(x, t.index, rotation=30, ha='right'); ax.set_ylabel('%'); ax.set_ylim(0, 105); ax.legend(loc='lower right', fontsize=7)
+    ax.set_xticks(x, t.index, rotation=30, ha='right'); ax.set_ylabel('%'); ax.set_ylim(0, 125); ax.legend(loc='upper center', ncols=3, fontsize=7)
     return ax
 
 def show_tradeoff(

@@ -110,7 +110,9 @@ class WaveletEmbedding:
         self.parts = [(b, j) for b in self.bands for j in ([level] if b == 'LL' else range(1, level + 1))]
         self.channels = {b: sum(c for c, *_ in shapes)*(1 if b == 'LL' else level) for b in self.bands}
         put = lambda n, g: {k: torch.tensor(m, dtype=torch.float32, device=device) for k, m in grid_matrices(n, g, wavelet, level, mode).items()}
-        self.down, self.across = ([put(n, g) for n in ns] for ns, g in zip(list(zip(*shapes))[1:], self.grid))
+        down, self.across = ([put(n, g) for n in ns] for ns, g in zip(list(zip(*shapes))[1:], self.grid))
+        self.halves = sorted({(HALVES[b][0], j) for b, j in self.parts})
+        self.down = [torch.cat([d[h] for h in self.halves]) for d in down]   # one product for all of them
 
     def __repr__(self): return f"WaveletEmbedding({'x'.join(map(str, self.grid))}, {' + '.join(f'{c} {b}' for b, c in self.channels.items())} = {sum(self.channels.values())} channels)"
 
@@ -119,10 +121,8 @@ class WaveletEmbedding:
 def _tap(self:WaveletEmbedding, t:int, m:torch.Tensor):
     "The parts of one tap's map [B, C, H, W], each [B, P, C]."
     x = m.permute(0, 2, 3, 1)                                           # [B, H, W, C], no copy if channels_last
-    halves = sorted({(HALVES[b][0], j) for b, j in self.parts})
-    stack = torch.cat([self.down[t][h] for h in halves])
-    rows = (stack @ x.flatten(2)).view(len(x), len(halves), self.grid[0], *x.shape[2:])
-    return {(b, j): (self.across[t][HALVES[b][1], j] @ rows[:, halves.index((HALVES[b][0], j))]).flatten(1, 2) for b, j in self.parts}
+    rows = (self.down[t] @ x.flatten(2)).view(len(x), len(self.halves), self.grid[0], *x.shape[2:])
+    return {(b, j): (self.across[t][HALVES[b][1], j] @ rows[:, self.halves.index((HALVES[b][0], j))]).flatten(1, 2) for b, j in self.parts}
 
 # %% ../nbs/03_wavelet.ipynb #058b4e7f
 @patch
@@ -146,4 +146,6 @@ def __call__(self:WaveletEmbedding,
     maps, # One [B, C, H, W] a tap
 )->torch.Tensor: # [B, P, C], float32; P = grid height x grid width, row by row
     "The embedding: all kept sub-bands of all taps, channels last."
-    return torch.cat(list(self.split(maps).values()), -1)
+    out = torch.empty(len(maps[0]), self.grid[0]*self.grid[1], sum(self.channels.values()), dtype=maps[0].dtype, device=maps[0].device)
+    self.split(maps, dict(zip(self.bands, out.split([self.channels[b] for b in self.bands], -1))))
+    return out
