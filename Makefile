@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(CURDIR)/$(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install demo test bench readme docs clean
+.PHONY: help install demo test bench study readme docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -36,6 +36,13 @@ bench: $(STAMP)  ## measure the search beside a direct implementation; writes re
 	@mkdir -p results/benchmark
 	@"$(BIN)/python" -m papermill --kernel python3 nbs/experiments/benchmark.ipynb results/benchmark/benchmark.ipynb
 	@"$(BIN)/python" -m json.tool results/benchmark/benchmark.json | head -9
+
+STUDY := explanations/where_the_defect_is explanations/choosing_without_labels explanations/few_images_moving_parts experiments/baselines
+
+study: $(STAMP)  ## measure every option on WEPADIM_DATA, or on the solar cells; goes on where it was stopped; writes results/study
+	@mkdir -p results/study
+	@set -e; for n in $(STUDY); do "$(BIN)/python" -m papermill --kernel python3 nbs/$$n.ipynb results/study/$$(basename $$n).ipynb; done
+	@echo "executed notebooks in results/study"
 
 readme: $(STAMP)  ## write README.md from nbs/index.ipynb
 	@"$(BIN)/python" tools/readme.py

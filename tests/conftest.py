@@ -39,7 +39,8 @@ def painted_cells(tmp_path_factory):
     "A small data set in MVTec AD's layout: real solar cells, some with painted defects and their masks."
     import numpy as np
     from PIL import Image
-    from wepadim.data import DEFECTS, category, elpv_root, paint_defect
+    from wepadim.data import category, elpv_root
+    from wepadim.synthetic import paint_defect
     root, cells = tmp_path_factory.mktemp('data'), category(elpv_root(), 'mono').spare
     def put(array, *parts):
         path = root.joinpath('cell', *parts)
@@ -47,7 +48,7 @@ def painted_cells(tmp_path_factory):
         Image.fromarray(array).save(path)
     for i, s in enumerate(cells[:20]): put(np.asarray(Image.open(s.path)), 'train', 'good', f'{i:03}.png')
     for i, s in enumerate(cells[20:26]): put(np.asarray(Image.open(s.path)), 'test', 'good', f'{i:03}.png')
-    for i, (kind, s) in enumerate(zip([*DEFECTS, *DEFECTS], cells[26:34])):
+    for i, (kind, s) in enumerate(zip(['hole', 'scar', 'missing', 'patch']*2, cells[26:34])):
         image, mask = paint_defect(s.path, kind, i)
         put(image, 'test', kind, f'{i:03}.png')
         put(mask.astype(np.uint8)*255, 'ground_truth', kind, f'{i:03}_mask.png')

@@ -10,10 +10,10 @@ SMALL = '--preset recommended --models efficientnet-lite0 --image_size 96 --alig
 
 def _corrupt_image(root): (root/'cell'/'train'/'good'/'003.png').write_bytes((root/'cell'/'train'/'good'/'003.png').read_bytes()[:900])
 def _text_image(root): (root/'cell'/'test'/'good'/'002.png').write_text('no image')
-def _missing_mask(root): (root/'cell'/'ground_truth'/'crack'/'001_mask.png').unlink()
+def _missing_mask(root): (root/'cell'/'ground_truth'/'scar'/'001_mask.png').unlink()
 def _other_size_mask(root):
     from PIL import Image
-    Image.new('L', (7, 7), 255).save(root/'cell'/'ground_truth'/'crack'/'001_mask.png')
+    Image.new('L', (7, 7), 255).save(root/'cell'/'ground_truth'/'scar'/'001_mask.png')
 def _no_train(root): shutil.rmtree(root/'cell'/'train'/'good'); (root/'cell'/'train'/'good').mkdir()
 def _only_one(root): [p.unlink() for p in sorted((root/'cell'/'train'/'good').iterdir())[1:]]
 def _empty(root): shutil.rmtree(root/'cell')

@@ -41,7 +41,7 @@ def test_one_category_from_run_to_prediction(painted_cells, tmp_path, shell):
     assert c['pixel_auc'] > .8 and 0 < c['aupro'] <= 1 and c['img_auc'] > .8
     [model] = out.glob('*/efficientnet-lite0/models/cell')
     for extra in ([], ['--batch_size', '3']):
-        r = shell('wepadim_predict', model, painted_cells/'cell'/'test'/'good', painted_cells/'cell'/'test'/'blob', '--out', tmp_path/'p', '--threshold', '1e3', *extra)
+        r = shell('wepadim_predict', model, painted_cells/'cell'/'test'/'good', painted_cells/'cell'/'test'/'hole', '--out', tmp_path/'p', '--threshold', '1e3', *extra)
         assert r.returncode == 0, r.stderr
         rows = list(csv.DictReader((tmp_path/'p'/'scores.csv').open()))
         if extra: np.testing.assert_allclose([float(x['score']) for x in rows], before, rtol=1e-6)
@@ -134,3 +134,19 @@ def test_demo_with_another_preset(tmp_path, shell):
     s = result(tmp_path, 'efficientnet-lite0')
     assert (tmp_path/'demo_published_160'/'report.html').is_file() and s['preset'] == 'published'
     assert (s['settings']['input'], s['settings']['image_size'], s['settings']['smoothing']) == ('crop', 160, 'published')
+
+
+def test_a_configuration_chosen_without_labels(painted_cells, tmp_path, shell):
+    "A grid search that chooses on painted defects: three columns, a warning, and the same numbers as the search."
+    r = shell('wepadim_run', '--data_path', painted_cells, '--models', 'efficientnet-lite0', '--preset', 'recommended', '--image_size', '96', '--align', '6', '--experiment_type', 'grid_search',
+              '--cov_reg', '.3', '.03', '--pool_radius', '0', '1', 'all', '--selection', 'synthetic', '--save_path', tmp_path, '--run_name', 'chosen')
+    assert r.returncode == 0, r.stderr
+    assert 'chosen without labels' in r.stdout and 'best on the test set (upper bound)' in r.stdout and 'nobody can have' in r.stdout
+    folder = tmp_path/'chosen'/'efficientnet-lite0'
+    found = json.loads((folder/'efficientnet-lite0_wavelet_grid_search_results_final.json').read_text())
+    chosen = json.loads((folder/'efficientnet-lite0_selection.json').read_text())
+    one = chosen['categories']['cell']
+    assert len(found) == 6 and chosen['selection'] == 'synthetic' and one['test_labels']['img_auc'] + one['test_labels']['aupro'] == max(f['avg_img_auc'] + f['avg_aupro'] for f in found)
+    assert next(f for f in found if f['params'] == one['synthetic']['params'])['avg_img_auc'] == one['synthetic']['img_auc']
+    r = shell('wepadim_run', '--data_path', painted_cells, '--models', 'efficientnet-lite0', '--experiment_type', 'grid_search', '--cov_reg', '.1', '--selection', 'labels', '--save_path', tmp_path)
+    assert r.returncode == 2 and len(r.stderr.strip().splitlines()) == 1 and 'selection' in r.stderr

@@ -37,7 +37,7 @@ def command(f):
     return run
 
 # %% ../nbs/12_cli.ipynb #0b2eec98
-AXES = ('wavelet_type', 'wavelet_level', 'sigma', 'cov_reg') # flags that take several values in a search
+AXES = ('wavelet_type', 'wavelet_level', 'sigma', 'cov_reg', 'wavelet_transform', 'align', 'align_geometry', 'pool_radius', 'pool_shrink', 'distance', 'image_score') # flags that take several values in a search
 
 def add_flags(
     parser:Parser, # Gets the flags
@@ -207,10 +207,12 @@ def search_all(
 ):
     "Search a grid with each backbone, in a notebook, and print the best by either metric."
     from wepadim.experiment import clear_run, run_folder
-    from wepadim.phases import best, search_identity, skipped
+    from wepadim.phases import best, search_identity, selection_table, skipped
+    from wepadim.search import settled
     failed, base_for, plan = {}, base_for or (lambda model: preset(args.preset, model, **settings)), []
     for base in map(base_for, run.models):   # a wrong value is found before the first kernel starts
         one, grid = run.model_copy(update=dict(models=(base.backbone,))), search_identity(base, name, axes, metric)
+        base = settled(base, grid)
         plan.append((base.backbone, one, run_folder([base], one, grid)))
         if args.overwrite and len(plan) == 1: clear_run(plan[0][2])
         ready(base, one, grid)
@@ -222,6 +224,10 @@ def search_all(
         for m in ('avg_img_auc', 'avg_pixel_auc'):
             print(f'\n{model}: best of {len(found)} by {m}, chosen on test labels')
             show(best(found, m))
+        if run.selection != 'none':
+            chosen = read_json(folder/model/f'{model}_selection.json')
+            print(f"\n{model}: warning: {chosen['warning']}")
+            show(selection_table(chosen))
         print(f'results in {folder}, as a page: {page}')
         failed |= {f'{model} {k}': v for k, v in read_json(folder/model/f'{model}_resource_summary.json')['failed'].items()}
     finish(command, failed)
@@ -379,20 +385,21 @@ def predict_files(
     batch_size:int=16, # Images at once
     progress:bool=False, # Show a progress bar?
 )->Path: # scores.csv
-    "Score image files and write scores.csv (image, score and, with a threshold, label), heat maps, and run.json with what they were made with."
+    "Score image files and write scores.csv (image, score, label by the threshold, and the part of good parts that score lower), heat maps, and run.json with what they were made with."
     from wepadim.experiment import stamp
     from wepadim.plots import overlay
     out, rows, names = Path(out), io.StringIO(), iter(heatmap_names(paths))
     table = csv.writer(rows, lineterminator='\n')
-    table.writerow(['image', 'score'] + ['label']*(model.threshold is not None))
+    fair = model.train_scores is not None
+    table.writerow(['image', 'score'] + ['label']*(model.threshold is not None) + ['calibrated']*fair)
     for p in model.stream(paths, batch_size, progress):
         for i, path in enumerate(p.items):
-            table.writerow([path, f'{p.scores[i]:.9g}'] + ([int(p.labels[i])] if p.labels is not None else []))
+            table.writerow([path, f'{p.scores[i]:.9g}'] + ([int(p.labels[i])] if p.labels is not None else []) + ([f'{p.calibrated[i]:.6f}'] if fair else []))
             name, png = next(names), io.BytesIO()
             if not heatmaps: continue
             overlay(path, p.maps[i], model.scale or (float(p.maps.min()), float(p.maps.max())), model.settings.input).save(png, 'png')
             write_atomic(out/'heatmaps'/name, png.getvalue())
-    write_json(out/'run.json', dict(images=len(paths), threshold=model.threshold, scale=model.scale, weights_sha256=model.backbone.sha256, **stamp(model.settings)))
+    write_json(out/'run.json', dict(images=len(paths), threshold=model.threshold, thresholds={k: v.as_dict() for k, v in model.thresholds.items()}, pooling=model.pooling, scale=model.scale, weights_sha256=model.backbone.sha256, **stamp(model.settings)))
     return write_atomic(out/'scores.csv', rows.getvalue())
 
 # %% ../nbs/12_cli.ipynb #d4841502

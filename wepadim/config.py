@@ -80,13 +80,22 @@ class Settings(_Strict):
     image_size: int = Field(256, ge=32, le=2048, description='side of the square input, in pixels')
     wavelet_type: str = Field('haar', description='a discrete wavelet of PyWavelets')
     wavelet_level: int = Field(1, ge=1, le=8, description='levels of decomposition')
-    wavelet_kept_subbands: tuple[str, ...] = Field(('LL', 'LH', 'HL'), description='the sub-bands to keep')
+    wavelet_kept_subbands: tuple[str, ...] = Field(('LL',), description='the sub-bands to keep')
     wavelet_mode: Literal[MODES] = Field('zero', description='how a map goes on beyond its border')
+    wavelet_transform: Literal['dwt', 'swt', 'none'] = Field('dwt', description='decimated (published), stationary, or none: the maps themselves (PaDiM)')
     align: Literal['smallest', 'largest']|int = Field(16, description='common grid: of the smallest tap, of the largest, or this many cells a side')
-    cov_reg: float = Field(0.01, ge=0, le=1e6, description='added to the diagonal of the covariance')
+    align_geometry: Literal['centred', 'stretched'] = Field('centred', description='where coefficients lie: at their true places, or as if they covered exactly the image (published)')
+    reduce: Literal['none', 'random', 'pca'] = Field('none', description='fewer channels: randomly chosen ones (PaDiM), or principal components of the good images')
+    n_channels: int = Field(100, ge=1, le=4096, description='how many channels reduce leaves')
+    cov_reg: float = Field(0.05, ge=0, le=1e6, description='added to the diagonal of the covariance')
+    cov_reg_unit: Literal['absolute', 'relative'] = Field('relative', description='of cov_reg: 1 (published), or the mean variance of the channels')
+    pool_radius: Literal['auto', 'all']|int = Field('auto', description='cells around a position whose vectors it learns from as well; 0: none (published); all: one Gaussian; auto: chosen on painted defects')
+    pool_shrink: float = Field(0.0, ge=0, le=1, description="part of each covariance that is the whole grid's; chosen with pool_radius if that is auto")
     distance: Literal['squared', 'sqrt'] = Field('sqrt', description='the Mahalanobis distance, squared (published) or not')
     sigma: float = Field(4.0, ge=0, le=64, description='width of the smoothing, in pixels of the input; 0: none')
     smoothing: Literal['gaussian', 'published'] = Field('gaussian', description="a true Gaussian, or the published kernel")
+    image_score: Literal['max', 'top'] = Field('max', description="an image's score: the map's maximum (published), or the mean of its highest 1%")
+    false_alarm_rate: float = Field(0.01, gt=0, lt=1, description='the threshold is set so that this part of the good parts is an alarm')
     seed: int = Field(1024, ge=0, le=2**32-1, description='of everything random')
 
     @field_validator('wavelet_kept_subbands', mode='before')
@@ -98,6 +107,11 @@ class Settings(_Strict):
     @field_validator('align')
     def _grid(cls, v):
         if isinstance(v, int) and not 1 <= v <= 256: raise ValueError('smallest, largest or a number from 1 to 256')
+        return v
+
+    @field_validator('pool_radius')
+    def _radius(cls, v):
+        if isinstance(v, int) and not 0 <= v <= 8: raise ValueError('auto, all or a number from 0 to 8')
         return v
 
 # %% ../nbs/00_config.ipynb #24901658
@@ -116,6 +130,7 @@ class RunSettings(_Strict):
     classes: tuple[str, ...]|None = Field(None, description='categories to run; None: all that are there')
     models: tuple[Literal[BACKBONES], ...] = Field(('resnet18',), min_length=1, description='backbones to run')
     weights: str|None = Field(None, description='a weights file, or a folder of them; None: see the backbone page')
+    selection: Literal['none', 'synthetic', 'test_labels'] = Field('none', description='searches choose a configuration for each category: not at all, on painted defects, or on test labels (an upper bound that nobody can have)')
     max_train_samples: int|None = Field(None, ge=2, description='use only the first N training images')
     max_test_samples: int|None = Field(None, ge=1, description='use only N test images, spread evenly over them')
     train_batch_size: int = Field(32, ge=1, le=4096, description='images at once in training')
@@ -132,7 +147,8 @@ class RunSettings(_Strict):
 
 # %% ../nbs/00_config.ipynb #05bfa381
 _PUBLISHED = dict(input='crop', image_size=224, wavelet_type='haar', wavelet_level=1, wavelet_kept_subbands=('LL', 'LH', 'HL'),
-                  wavelet_mode='zero', align='smallest', cov_reg=0.01, distance='squared', sigma=4.0, smoothing='published')
+                  wavelet_mode='zero', wavelet_transform='dwt', align='smallest', align_geometry='stretched', reduce='none', cov_reg=0.01, cov_reg_unit='absolute',
+                  pool_radius=0, pool_shrink=0.0, distance='squared', sigma=4.0, smoothing='published', image_score='max')
 _BEST_IMAGE = {'efficientnet-b0': ('sym4', 1, 2., .1), 'efficientnet-b1': ('sym4', 1, 2., .1), 'efficientnet-b2': ('haar', 1, 4., .1),
                'efficientnet-b3': ('haar', 1, 4., .01), 'efficientnet-b4': ('sym4', 1, 2., .01), 'efficientnet-b5': ('haar', 1, 4., .001),
                'efficientnet-b6': ('haar', 1, 4., .01), 'resnet18': ('sym4', 2, 2., .01)}

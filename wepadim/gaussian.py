@@ -72,7 +72,7 @@ def chunk_size(
 
 # %% ../nbs/04_gaussian.ipynb #7009c2c9
 class Gaussian:
-    "A Gaussian at each of P positions (paper, section 3.3)."
+    "A Gaussian at each of P positions (paper, section 3.3); of one position: the same for all."
     def __init__(self,
         mean:torch.Tensor, # [P, C], float64
         W:torch.Tensor, # [P, R, C], float64: see the algebra
@@ -115,8 +115,11 @@ def score(self:Gaussian,
 )->torch.Tensor: # [B, P], float64
     "The Mahalanobis distance of every vector from its position's Gaussian; never negative."
     choose(distance, ('squared', 'sqrt'), 'distance')
-    if Y.shape[1:] != self.mean.shape: raise InputError(f"features of shape {tuple(Y.shape[1:])} do not belong to a model of {tuple(self.mean.shape)} (positions, channels)")
+    p, c = self.mean.shape
+    if Y.shape[2] != c or p not in (1, Y.shape[1]): raise InputError(f"features of shape {tuple(Y.shape[1:])} do not belong to a model of {(p, c)} (positions, channels)")
     y = (Y.double() - self.mean).permute(1, 2, 0)                       # [P, C, B]
+    if p == 1: y = y.transpose(0, 1).flatten(1)[None]                   # one Gaussian for all positions: one long product
     d2 = (self.W @ y).square_().sum(1)
     if self.low_rank: d2 = (y.square().sum(1) - d2).clamp_(min=0) / self.eps
+    d2 = d2.view(Y.shape[1], len(Y))
     return d2.sqrt_().T if distance == 'sqrt' else d2.T
