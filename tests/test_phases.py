@@ -38,7 +38,7 @@ def test_the_four_notebooks(two_categories, tmp_path):
 
     execute('phase2_best_config', tmp_path, models=['efficientnet-lite0'], best_from=str(tmp_path/'p1'), run_name='p2', options=dict(heatmaps=1), **common)
     [single] = json.loads((tmp_path/'p2_pixel'/'efficientnet-lite0'/'efficientnet-lite0_wavelet_experiment.json').read_text())
-    assert {k: single[k] for k in top['params']} == top['params']
+    assert {k: single['settings'][k] for k in top['params']} == top['params']
     assert single['avg_pixel_auc'] == pytest.approx(top['avg_pixel_auc'], abs=1e-9) and single['avg_img_auc'] == pytest.approx(top['avg_img_auc'], abs=1e-9)
 
     execute('phase2_subband_ablation', tmp_path, backbone='efficientnet-lite0', best_from=str(tmp_path/'p1'), base_params='pixel', run_name='p3', **common)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np, torch
 
-from .data import load_image, mask_view, view
+from .data import load_image, view
 from .maps import image_scores, map_matrices
-from .metrics import auroc, pixel_metrics
+from .metrics import auroc
 from .pooling import fit_gaussian
 from .synthetic import DEFECTS, paint_defect
 
@@ -50,17 +50,15 @@ def paint_held_out(
 
 # %% ../nbs/05c_choosing.ipynb #a45ece7b
 def found(
-    maps:torch.Tensor, # [h + m, S, S], float32: of the clean held-out images, then of the painted ones
+    scores:np.ndarray, # [h + m]: image scores of the clean held-out images, then of the painted ones
     painted:Painted, # The m painted ones
-    how:str='max', # image_score
-)->dict: # img_auc and aupro of painted defects, and img_auc of each kind
+)->dict: # img_auc, the mean over kinds, and kinds {kind: image AUROC}
     "How well painted defects are told from the same images without them."
-    scores, h = image_scores(maps, how).cpu().numpy(), len(painted.held)
-    by_kind = {str(k): auroc(np.r_[np.zeros(h), np.ones((painted.kinds == k).sum())], np.r_[scores[:h], scores[h:][painted.kinds == k]]) for k in dict.fromkeys(painted.kinds)}
-    every = np.concatenate([np.zeros((h, *painted.masks.shape[1:]), bool), painted.masks])
-    return dict(img_auc=float(np.mean(list(by_kind.values()))), aupro=pixel_metrics(every, maps)['aupro'], kinds=by_kind)
+    h = len(painted.held)
+    kinds = {str(k): auroc(np.r_[np.zeros(h), np.ones((painted.kinds == k).sum())], np.r_[scores[:h], scores[h:][painted.kinds == k]]) for k in dict.fromkeys(painted.kinds)}
+    return dict(img_auc=float(np.mean(list(kinds.values()))), kinds=kinds)
 
-# %% ../nbs/05c_choosing.ipynb #48ab843c
+# %% ../nbs/05c_choosing.ipynb #c58c96ad
 POOLINGS = ((0, 0.0), (1, 0.3), (2, 0.3), ('all', 0.0)) # (pool_radius, pool_shrink), least pooled first
 TOLERANCE = 0.005 # of image AUROC
 
@@ -80,8 +78,8 @@ def choose_pooling(
     results = {}
     for radius, shrink in POOLINGS:
         g = fit_gaussian(train, grid, settings, radius, shrink, budget)
-        maps = [(U @ g.score(z, settings.distance).view(-1, *grid) @ V.T).float() for z in seen.split(32)]
-        results[radius, shrink] = found(torch.cat(maps), painted, settings.image_score)
+        scores = [image_scores((U @ g.score(z, settings.distance).view(-1, *grid) @ V.T).float(), settings.image_score) for z in seen.split(32)]
+        results[radius, shrink] = found(torch.cat(scores).cpu().numpy(), painted)
     best = max(r['img_auc'] for r in results.values())
     radius, shrink = [k for k, r in results.items() if r['img_auc'] >= best - TOLERANCE][-1]
     return radius, shrink, results

@@ -20,11 +20,10 @@ from tqdm import tqdm
 
 from . import __version__
 from .backbone import Backbone, pick_device
-from .choosing import paint_held_out
+from .choosing import found as how_found, paint_held_out
 from .config import InputError, RunSettings, Settings, choose, preset, read_json, write_json
 from .data import categories, category, detect_layout, elpv_root, fingerprint, limit
 from .experiment import Stopwatch, attempt_all, identity, load_masks, open_run, peak_memory, provenance, run_folder, run_single, say, stamp, weights_hash, whole_json
-from .metrics import auroc
 from .search import GRIDS, SEQUENTIAL, expand, extract, passes, search_passes, settled
 
 # %% ../nbs/10_phases.ipynb #cdf55867
@@ -248,8 +247,7 @@ def synthetic_scores(
     out = []
     for _, found, _ in search_passes(configs, train, test, labels, masks, run.memory_budget):
         for c, m, scores in found:
-            kinds = {str(k): auroc(np.r_[np.zeros(h), np.ones((painted.kinds == k).sum())], np.r_[scores[:h], scores[h:][painted.kinds == k]]) for k in dict.fromkeys(painted.kinds)}
-            out.append(dict(params=params(c), img_auc=float(np.mean(list(kinds.values()))), aupro=m['aupro'], kinds=kinds))
+            out.append(dict(params=params(c), aupro=m['aupro'], **how_found(scores, painted)))
     return out
 
 # %% ../nbs/10_phases.ipynb #b9deb5ab
@@ -389,7 +387,7 @@ def best_params(
     model:str, # The backbone
     column:str, # 'image' or 'pixel'
     best_from:str='', # results/<run> of a phase 1; '': the authors'
-)->dict: # The five settings
+)->dict: # The five settings, and of our own searches all that they may try
     "The best parameters of a backbone."
     choose(column, _COLUMNS, 'best parameters')
     if not best_from: return params(preset(f'published-{column}', model))
@@ -397,7 +395,8 @@ def best_params(
     if not file.is_file(): raise InputError(f"--best_from {best_from}: it has no {model}/{file.name}; expected the folder of a finished phase 1 of {model}, such as results/<run>")
     row = read_json(file).get(_COLUMNS[column])
     if row is None: raise InputError(f"--best_from {best_from}: its data has no {column} AUROC, so nothing was best by it")
-    return {k: v for k, v in row.items() if k in (*SEARCHED, *BEYOND)}
+    as_published = preset('published', model).model_dump(include=set(BEYOND))   # what a search does not name is as published
+    return {**as_published, **{k: v for k, v in row.items() if k in (*SEARCHED, *BEYOND)}}
 
 def phase2_detector(
     model:str, # The backbone
