@@ -107,10 +107,10 @@ FEWEST = 10 # good images that can do without a fifth of them
 
 @patch
 def _pooling(self:WEPaDiM, items, X, batch_size):
-    "The pooling: as set, or the one that finds painted defects; of very few images, the neighbours."
+    "The pooling: as set, or the one that finds painted defects; none with very few images, where none can be spared to choose by."
     s = self.settings
     if s.pool_radius != 'auto': return dict(radius=s.pool_radius, shrink=s.pool_shrink, chosen='set')
-    if len(X) < FEWEST: return dict(radius=1, shrink=.3, chosen=f'fewer than {FEWEST} good images')
+    if len(X) < FEWEST: return dict(radius=0, shrink=0., chosen=f'fewer than {FEWEST} good images')
     painted = paint_held_out(items, s)
     as_batch = lambda few: torch.from_numpy(np.stack(few)).permute(0, 3, 1, 2)
     Z = torch.cat([self.embed(as_batch(painted.images[i:i + batch_size])) for i in range(0, len(painted.images), batch_size)])
