@@ -48,7 +48,7 @@ def level_matrices(
     return out
 
 # %% ../nbs/03_wavelet.ipynb #1e930152
-HALVES = {'LL': ('lo', 'lo'), 'LH': ('hi', 'lo'), 'HL': ('lo', 'hi'), 'HH': ('hi', 'hi')} # band: (down, across)
+HALVES = {'LL': ('lo', 'lo'), 'LH': ('hi', 'lo'), 'HL': ('lo', 'hi'), 'HH': ('hi', 'hi'), 'LL1': ('lo', 'lo')} # band: (down, across)
 
 def dwt2(
     x:torch.Tensor, # [..., H, W]
@@ -60,7 +60,7 @@ def dwt2(
     down, across = (level_matrices(n, wavelet, level, mode) for n in x.shape[-2:])
     as_x = lambda a: torch.as_tensor(a, dtype=x.dtype, device=x.device)
     return {(b, j): as_x(down[r, j]) @ x @ as_x(across[c, j]).mT
-            for b, (r, c) in HALVES.items() for j in range(1, level + 1) if b != 'LL' or j == level}
+            for b in SUBBANDS for r, c in [HALVES[b]] for j in range(1, level + 1) if b != 'LL' or j == level}
 
 # %% ../nbs/03_wavelet.ipynb #bdf2e5ea
 def resize_matrix(
@@ -76,10 +76,15 @@ def stationary_matrices(
     wavelet:str, # A discrete wavelet
     level:int, # Number of levels, J
 )->dict: # {('lo', j): matrix, ('hi', j): matrix} for j = 1..J, each [n, n], float64
-    "The matrices of the stationary transform. An `InputError` says which lengths it takes."
-    if n % 2**level: raise InputError(f"wavelet_transform swt with wavelet_level {level} needs feature maps whose size divides by {2**level}, and one has {n} cells: change image_size, or use wavelet_transform dwt")
-    parts = pywt.swt(np.eye(n), wavelet, level, axis=0)                 # from the coarsest level to the finest
-    return {(h, j): m for j, pair in zip(range(level, 0, -1), parts) for h, m in zip(('lo', 'hi'), pair)}
+    "The matrices of the stationary transform, periodic at the border; an `InputError` names the deepest possible level."
+    if level > max_level(n): raise InputError(f"wavelet_level {level} is too deep for a feature map of {n} cells: the deepest possible is {max_level(n)}")
+    c = 2**level*pywt.Wavelet(wavelet).dec_len                          # longer than the longest response
+    parts = pywt.swt(np.eye(2*c), wavelet, level, axis=0)               # from the coarsest level to the finest
+    def wrap(row):
+        m, at = np.zeros((n, n)), np.arange(n)
+        for i in row.nonzero()[0]: m[at, (at + i - c) % n] += row[i]
+        return m
+    return {(h, j): wrap(m[c]) for j, pair in zip(range(level, 0, -1), parts) for h, m in zip(('lo', 'hi'), pair)}
 
 # %% ../nbs/03_wavelet.ipynb #6e0cc015
 def centre(
@@ -161,8 +166,10 @@ class WaveletEmbedding:
         if transform == 'none' and self.bands != ('LL',): raise InputError(f"wavelet_transform none has no sub-bands: use it with wavelet_kept_subbands LL, not {'|'.join(self.bands)}")
         low = lambda n: len(tap_matrices(n, wavelet, level, mode, transform)['lo', level])
         self.grid = grid_size([(low(h), low(w)) for _, h, w in shapes], align)
-        self.parts = [(b, j) for b in self.bands for j in ([level] if b == 'LL' else range(1, level + 1))]
-        self.channels = {b: sum(c for c, *_ in shapes)*(1 if b == 'LL' else level) for b in self.bands}
+        if 'LL1' in self.bands and level == 1: raise InputError('sub-band LL1 is LL at wavelet_level 1: leave it out, or use a deeper level')
+        levels = lambda b: {'LL': [level], 'LL1': [1]}.get(b, range(1, level + 1))
+        self.parts = [(b, j) for b in self.bands for j in levels(b)]
+        self.channels = {b: sum(c for c, *_ in shapes)*len(levels(b)) for b in self.bands}
         put = lambda n, g: {k: torch.tensor(m, dtype=torch.float32, device=device) for k, m in grid_matrices(n, g, wavelet, level, mode, transform, geometry).items()}
         down, self.across = ([put(n, g) for n in ns] for ns, g in zip(list(zip(*shapes))[1:], self.grid))
         self.halves = sorted({(HALVES[b][0], j) for b, j in self.parts})
@@ -187,7 +194,7 @@ def split(self:WaveletEmbedding,
     "The embedding of each sub-band by itself. Channels of different bands are disjoint."
     room = lambda c: torch.empty(len(maps[0]), self.grid[0]*self.grid[1], c, dtype=maps[0].dtype, device=maps[0].device)
     out, start = out or {b: room(c) for b, c in self.channels.items()}, dict.fromkeys(self.parts, 0)
-    for (b, j) in self.parts: start[b, j] = 0 if b == 'LL' else (j - 1)*sum(m.shape[1] for m in maps)
+    for (b, j) in self.parts: start[b, j] = 0 if b in ('LL', 'LL1') else (j - 1)*sum(m.shape[1] for m in maps)
     for t, m in enumerate(maps):
         for (b, j), x in self._tap(t, m).items():
             out[b][..., start[b, j]:start[b, j] + x.shape[-1]] = x
