@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EXTENSIONS', 'MVTEC', 'VISA', 'to_rgb', 'load_image', 'image_size', 'view', 'image_tensor', 'load_mask', 'mask_view',
            'Sample', 'Category', 'image_files', 'folder_category', 'elpv_root', 'detect_layout', 'categories',
-           'category', 'limit', 'Problem', 'check', 'fingerprint', 'batches']
+           'category', 'limit', 'Problem', 'check', 'readable', 'fingerprint', 'batches']
 
 # %% ../nbs/01_data.ipynb #6d1db66e
 import csv, hashlib, importlib.util, os
@@ -37,12 +37,15 @@ EXTENSIONS = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')
 
 def load_image(
     path, # An image file, or a Pillow image, or an array [H, W] or [H, W, 3] of uint8
+    enough:int|None=None, # Pixels that the shorter side must keep: a larger JPEG is decoded at 1/2, 1/4 or 1/8; None: all there are
 )->Image.Image: # Mode RGB
     "The image at `path` as RGB. An `InputError` names a file that is missing or cannot be read."
     if isinstance(path, Image.Image): return to_rgb(path)
     if isinstance(path, np.ndarray): return to_rgb(Image.fromarray(path))
     try:
-        with Image.open(path) as im: return to_rgb(ImageOps.exif_transpose(im))
+        with Image.open(path) as im:
+            if enough: im.draft(None, (enough, enough))
+            return to_rgb(ImageOps.exif_transpose(im))
     except FileNotFoundError: raise InputError(f"{path}: no such image file") from None
     except Exception as e:   # a damaged file can raise nearly anything in a decoder
         raise InputError(f"{path}: cannot be read as an image ({str(e).splitlines()[0] if str(e) else type(e).__name__}); replace or remove the file") from None
@@ -66,6 +69,7 @@ def view(
     "The square picture that the network sees: the published centre crop, or the whole image."
     if input == 'whole': return im.resize((size, size), resample)
     (w, h), short = im.size, round(size * 256 / 224)
+    if max(w, h) > 100*min(w, h): raise InputError(f'it is {w}x{h}, too narrow for the centre crop: use --input whole')
     w, h = (short, int(short * h / w)) if w <= h else (int(short * w / h), short)
     left, top = round((w - size) / 2), round((h - size) / 2)
     return im.resize((w, h), resample).crop((left, top, left + size, top + size))
@@ -77,7 +81,9 @@ def image_tensor(
     size:int=224, # Side of the square, in pixels
 )->torch.Tensor: # [3, size, size], uint8
     "An image as the network's input; normalisation is the backbone's business."
-    a = np.array(view(load_image(image), input, size))
+    im = load_image(image, 4*round(size*256/224))   # four times what is looked at: no image of the published data sets is that large
+    try: a = np.array(view(im, input, size))
+    except InputError as e: raise InputError(f'{image if isinstance(image, (str, Path)) else "an image"}: {e}') from None
     return torch.from_numpy(a).permute(2, 0, 1)
 
 # %% ../nbs/01_data.ipynb #134cf8d6
@@ -125,6 +131,7 @@ class Category:
     train: list
     test: list
     spare: list = field(default_factory=list) # good images used for neither
+    skipped: list = field(default_factory=list) # `Problem`s of images that were left out, see `readable`
 
     def __repr__(self):
         bad = sum(s.label for s in self.test)
@@ -198,6 +205,8 @@ def _visa(root:Path, name:str, seed:int):
     rows = sorted((r for r in _visa_rows(root) if r['object'] == name), key=lambda r: (r['label'] != 'normal', r['image']))
     bad = next((r for r in rows if r['split'] not in ('train', 'test') or r['label'] not in ('normal', 'anomaly')), None)
     if bad: raise InputError(f"{_visa_csv(root)}: row {bad['image']!r} has split {bad['split']!r}, label {bad['label']!r}; expected train or test, normal or anomaly")
+    bad = next((r[k] for r in rows for k in ('image', 'mask') if r[k] and (Path(r[k]).is_absolute() or '..' in Path(r[k]).parts)), None)
+    if bad: raise InputError(f"{_visa_csv(root)}: {bad!r} leads out of the data set; expected paths relative to {root}")
     bad = next((r for r in rows if r['split'] == 'train' and r['label'] != 'normal'), None)
     if bad: raise InputError(f"{_visa_csv(root)}: row {bad['image']!r} puts a defective image into training; only good ones may be trained on: make its split test")
     sample = lambda r: Sample(root/r['image'], int(r['label'] != 'normal'), 'good' if r['label'] == 'normal' else 'bad',
@@ -356,6 +365,19 @@ def check(
     with ThreadPoolExecutor() as pool:
         for ps in tqdm(pool.map(_check_sample, samples), total=len(samples), desc='checking', disable=None if progress else True): found += ps
     return found
+
+# %% ../nbs/01_data.ipynb #7a181bf2
+def readable(
+    cat:Category, # A category
+)->Category: # With `skipped`
+    "The category without the images that cannot be read."
+    def problem(s):
+        try: load_image(s.path)
+        except InputError as e: return Problem(os.path.relpath(s.path, cat.root), str(e).removeprefix(f'{s.path}: ').split(';')[0], 'left out')
+    with ThreadPoolExecutor() as pool: found = {k: list(pool.map(problem, getattr(cat, k))) for k in ('train', 'test')}
+    good = {k: [s for s, p in zip(getattr(cat, k), ps) if not p] for k, ps in found.items()}
+    if len(good['train']) < 2: raise InputError(f"{cat.root}: category {cat.name!r} has {len(good['train'])} training images that can be read; expected at least 2 good ones")
+    return replace(cat, **good, skipped=[p for ps in found.values() for p in ps if p])
 
 # %% ../nbs/01_data.ipynb #151992dc
 def fingerprint(

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['provenance', 'stamp', 'Stopwatch', 'peak_memory', 'Outcome', 'load_masks', 'alarms', 'run_category',
            'evaluate_painted', 'identity', 'detector', 'run_folder', 'read_config', 'clear_run', 'check_run',
-           'open_run', 'say', 'whole_json', 'summarise', 'weights_hash', 'attempt_all', 'run_single', 'percent',
-           'one_line', 'table']
+           'run_lock', 'relative', 'open_run', 'say', 'whole_json', 'summarise', 'weights_hash', 'attempt_all',
+           'open_category', 'run_single', 'percent', 'one_line', 'table']
 
 # %% ../nbs/09_experiment.ipynb #31803861
 import hashlib, io, json, os, platform, shutil, subprocess, sys, threading, time, traceback
@@ -17,14 +17,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import matplotlib.pyplot as plt, numpy as np, psutil, torch
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from . import __version__
 from .backbone import find_weights
-from .config import InputError, RunSettings, Settings, choose, read_json, write_atomic, write_json
-from .data import categories, category, detect_layout, fingerprint, image_size, limit, load_mask, mask_view
+from .config import CannotWrite, InputError, RunSettings, Settings, choose, read_json, write_atomic, write_json
+from .data import categories, category, detect_layout, fingerprint, image_size, limit, load_mask, mask_view, readable
 from .metrics import image_metrics, pixel_metrics
-from .model import WEPaDiM
+from .jobs import run_jobs, worker_gpu
+from .model import WEPaDiM, replace_folder
 from .synthetic import DEFECTS, paint_defect
 from .plots import figure, show_maps, show_roc, show_scores, worth_seeing
 
@@ -90,9 +92,12 @@ class Stopwatch:
         with _sampled_rss() as peak:
             try: yield
             finally: wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        self.add(stage, dict(seconds=wall, cpu_seconds=cpu, peak_rss_gib=peak[0]/2**30, peak_gpu_gib=torch.cuda.max_memory_allocated()/2**30 if torch.cuda.is_available() else None))
+
+    def add(self, stage, new):
+        "A stage measured here or in another process."
         old = self.stages.get(stage, dict(seconds=0., cpu_seconds=0., peak_rss_gib=0.))
-        self.stages[stage] = dict(seconds=old['seconds'] + wall, cpu_seconds=old['cpu_seconds'] + cpu, peak_rss_gib=max(old['peak_rss_gib'], peak[0]/2**30),
-                                  peak_gpu_gib=torch.cuda.max_memory_allocated()/2**30 if torch.cuda.is_available() else None)
+        self.stages[stage] = dict(seconds=old['seconds'] + new['seconds'], cpu_seconds=old['cpu_seconds'] + new['cpu_seconds'], peak_rss_gib=max(old['peak_rss_gib'], new['peak_rss_gib']), peak_gpu_gib=new['peak_gpu_gib'])
 
     def summary(self):
         "The stages, rounded for a file."
@@ -159,7 +164,7 @@ def run_category(
     watch = Stopwatch()
     paths = lambda samples: [s.path for s in samples]
     with watch('masks'): masks = load_masks(cat, settings)   # first: a bad mask is found before an hour of training
-    with watch('build'): model = WEPaDiM(settings, weights=run.weights, gpu_id=run.gpu_id, amp=run.amp, memory_budget=run.memory_budget)
+    with watch('build'): model = WEPaDiM(settings, weights=run.weights, gpu_id=worker_gpu(run.gpu_id), amp=run.amp, memory_budget=run.memory_budget)
     with watch('fit'): model.fit(paths(cat.train), run.train_batch_size, progress)
     with watch('predict'): p = model.predict(paths(cat.test), run.test_batch_size, progress)
     labels = [s.label for s in cat.test]
@@ -167,7 +172,7 @@ def run_category(
     seconds = {k: round(v, 3) for k, v in watch.seconds.items()}
     result = {'class': cat.name, **metrics, 'time': round(sum(watch.seconds.values()), 3), 'seconds': seconds,
               'images_per_second': dict(fit=round(len(cat.train)/watch.seconds['fit'], 2), predict=round(len(p.scores)/max(watch.seconds['predict'], 1e-9), 2)),
-              'n_train': len(cat.train), 'n_test_good': labels.count(0), 'n_test_defective': labels.count(1), 'layout': cat.layout, 'stages': watch.summary(),
+              'n_train': len(cat.train), 'n_test_good': labels.count(0), 'n_test_defective': labels.count(1), 'layout': cat.layout, 'skipped_images': [str(p) for p in cat.skipped], 'stages': watch.summary(),
               'pooling': model.pooling, 'threshold': alarms(model, labels, p, masks), 'weights_sha256': model.backbone.sha256, 'data_fingerprint': fingerprint(cat), **peak_memory()}
     return Outcome(result, cat, model, p, masks)
 
@@ -192,7 +197,7 @@ def evaluate_painted(
     return result, [im for im, _ in painted], p.maps, masks
 
 # %% ../nbs/09_experiment.ipynb #6732a7d2
-_NO_EFFECT = {'selection', 'save_path', 'run_name', 'heatmaps', 'save_model', 'classes', 'models', 'memory_budget', 'gpu_id', 'cache_dir', 'cache_gib'} # on the numbers of one category
+_NO_EFFECT = {'selection', 'save_path', 'run_name', 'heatmaps', 'save_model', 'classes', 'models', 'memory_budget', 'gpu_id', 'cache_dir', 'cache_gib', 'workers', 'scheduler', 'skip_bad_images'} # on the numbers of one category
 
 def identity(
     run:RunSettings, # The run
@@ -237,7 +242,7 @@ def clear_run(
     folder = Path(folder)
     if not folder.exists(): return
     if not (folder/'config.json').is_file(): raise InputError(f"{folder}: not the folder of a run (it has no config.json), so it is not deleted; choose another --run_name")
-    shutil.rmtree(folder)
+    with run_lock(folder): shutil.rmtree(folder)
 
 # %% ../nbs/09_experiment.ipynb #9b2c8c5a
 def check_run(
@@ -255,6 +260,29 @@ def check_run(
     return old
 
 # %% ../nbs/09_experiment.ipynb #12f4c1f8
+@contextmanager
+def run_lock(
+    folder, # results/<run>
+):
+    "Hold a run's folder. A second run in it is refused; the system lets go when the process ends, however it ends."
+    folder = Path(folder)
+    try: folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e: raise CannotWrite(f"{folder}: cannot be written ({e.strerror}); choose another --save_path") from None
+    lock = FileLock(folder/'.lock', is_singleton=True)   # the same process may hold it twice
+    try: lock.acquire(timeout=0)
+    except Timeout: raise InputError(f"{folder}: another run is at work here; wait for it, stop it, or choose another --run_name") from None
+    except OSError as e: raise CannotWrite(f"{folder}: cannot be written ({e.strerror}); choose another --save_path") from None
+    try: yield
+    finally: lock.release()
+
+def relative(
+    run:RunSettings, # The run
+    folder, # Its folder
+)->dict: # As JSON, its paths relative to `folder`
+    "A run's settings that stay true when results and data are moved together."
+    from_here = lambda p: p if p is None or Path(p).drive != Path(folder).absolute().drive else os.path.relpath(p, folder)
+    return run.model_dump(mode='json') | {k: from_here(getattr(run, k)) for k in ('data_path', 'save_path', 'cache_dir', 'weights')}
+
 def open_run(
     detectors:list, # `Settings`, one a backbone
     run:RunSettings, # The run
@@ -264,9 +292,8 @@ def open_run(
     "Make the run's folder, or check that the one that is there belongs to the same run."
     folder, old = run_folder(detectors, run, grid), check_run(detectors, run, grid)
     settings = {**old.get('settings', {}), **{d.backbone: detector(d, grid) for d in detectors}}
-    config = dict(run=run.model_dump(mode='json'), settings=settings, **(extra or {}), identity=identity(run), provenance=provenance())
-    try: write_json(folder/'config.json', config)
-    except OSError as e: raise InputError(f"{folder}: cannot be written ({e.strerror}); choose another --save_path") from None
+    config = dict(run=relative(run, folder), settings=settings, **(extra or {}), identity=identity(run), provenance=provenance())
+    write_json(folder/'config.json', config)
     return folder
 
 # %% ../nbs/09_experiment.ipynb #f450efb0
@@ -293,8 +320,8 @@ def _finished(path:Path, cat, weights_sha256, ident):
     return old if same and old.get('data_fingerprint') == fingerprint(cat) else None
 
 # %% ../nbs/09_experiment.ipynb #94a5ec72
-def _overview(out:Outcome, path:Path, n:int):
-    "ROC curve, histogram and heat maps of one category, as pictures."
+def _overview(out:Outcome, n:int)->dict:
+    "ROC curve, histogram and heat maps of one category, as {file: picture}."
     fig, axs = figure(1, 2)
     show_roc(out.labels, out.prediction.scores, axs[0, 0]); show_scores(out.labels, out.prediction.scores, axs[0, 1])
     idx = np.unique(np.concatenate(list(worth_seeing(out.labels, out.prediction.scores, n).values())))
@@ -302,9 +329,11 @@ def _overview(out:Outcome, path:Path, n:int):
     scale = out.model.scale or (float(out.prediction.maps.min()), float(out.prediction.maps.max()))
     maps = show_maps([out.cat.test[i].path for i in idx], out.prediction.maps[idx], scale, [f'{out.cat.test[i].kind} {out.prediction.scores[i]:.3g}' for i in idx],
                      None if out.masks is None else out.masks[idx], out.model.settings.input, f'{out.cat.name}: scores falling from left to right')
+    pictures = {}
     for f, end in ((fig, '_scores.png'), (maps, '_heatmaps.png')):
         png = io.BytesIO(); f.savefig(png); plt.close(f)
-        write_atomic(path/f'{out.cat.name}{end}', png.getvalue())
+        pictures[f'{out.cat.name}{end}'] = png.getvalue()
+    return pictures
 
 # %% ../nbs/09_experiment.ipynb #a302bd56
 def _mean(results, key):
@@ -338,13 +367,13 @@ def weights_hash(
 
 # %% ../nbs/09_experiment.ipynb #0a648027
 def attempt_all(
-    names, # Categories
-    work, # Called with each
-)->tuple: # ({category: what `work` returned}, {category: why it failed})
-    "Do what can be done. If every category fails, the first error is raised."
+    tasks, # (name, function that does it), one after the other
+)->tuple: # ({name: what the function returned}, {name: why it failed})
+    "Do what can be done. If everything fails, the first error is raised; if nothing can be written, that one."
     done, failed, first, held = {}, {}, None, []   # while nothing has worked, what failed may be the one error of all
-    for name in names:
-        try: done[name] = work(name)
+    for name, work in tasks:
+        try: done[name] = work()
+        except CannotWrite: raise
         except Exception as e:   # whatever it was, the other categories are independent of it
             first, failed[name] = first or e, str(e) if isinstance(e, (InputError, OSError)) else ''.join(traceback.format_exception(e))
             held.append(f'warning: {name} failed ({(str(e).splitlines() or [type(e).__name__])[0]}); the others go on')
@@ -353,45 +382,73 @@ def attempt_all(
     return done, failed
 
 # %% ../nbs/09_experiment.ipynb #1afd1419
-def _one(
-    settings:Settings, run:RunSettings, name:str, layout:str, folder:Path, # results/<run>/<model>
-    fresh=False, progress=False, on_outcome=None)->dict:
-    "The result of one category."
-    cat = limit(category(run.data_path, name, layout, settings.seed), run.max_train_samples, run.max_test_samples)
-    path, model_dir, ident = folder/'categories'/f'{name}.json', folder/'models'/name, identity(run) | detector(settings)
-    sha = weights_hash(settings.backbone, run.weights)
-    old = None if fresh or run.save_model and not model_dir.exists() else _finished(path, cat, sha, ident)
-    if old: return {**old, 'reused': True}
+def open_category(
+    run:RunSettings, # The run
+    name:str, # A category
+    layout:str, # Of the data set
+    seed:int, # Of splits
+):
+    "A category as the run wants it: limited, and without bad images if those may be skipped."
+    cat = limit(category(run.data_path, name, layout, seed), run.max_train_samples, run.max_test_samples)
+    if not run.skip_bad_images: return cat
+    cat = readable(cat)
+    for p in cat.skipped: say(f'warning: {name}: {p}')
+    return cat
+
+def _compute(settings:Settings, run:RunSettings, cat, progress=False, on_outcome=None)->dict:
+    "One category of one backbone, as what is to be written: result, pictures {file: content}, model {file: content} or None."
     out = run_category(settings, run, cat, progress)
-    if run.save_model: out.model.save(model_dir)
-    if run.heatmaps: _overview(out, folder/'visualizations', run.heatmaps)
-    write_json(path, {**out.result, **stamp(settings), 'identity': ident})
     if on_outcome: on_outcome(out)
-    return {**out.result, 'reused': False}
+    ident = identity(run) | detector(settings)
+    return dict(result={**out.result, **stamp(settings), 'identity': ident}, pictures=_overview(out, run.heatmaps) if run.heatmaps else {}, model=out.model.files() if run.save_model else None)
+
+def _keep(folder:Path, answer:dict)->dict:
+    "Write what `_compute` returned; the result comes last, because it says that all is there."
+    name = answer['result']['class']
+    if answer['model']: replace_folder(folder/'models'/name, answer['model'])
+    for file, png in answer['pictures'].items(): write_atomic(folder/'visualizations'/file, png)
+    write_json(folder/'categories'/f'{name}.json', answer['result'])
+    return {**answer['result'], 'reused': False}
 
 # %% ../nbs/09_experiment.ipynb #b9d2a5fd
+def _tasks(detectors, run:RunSettings, names, layout, folder:Path, fresh, progress, on_outcome):
+    "Yield ((backbone, category), function that returns its result), what is on disk first."
+    todo = {}
+    for d in detectors:
+        for name in names:
+            key, where = (d.backbone, name), folder/d.backbone
+            def look(d=d, name=name, where=where):
+                cat = open_category(run, name, layout, d.seed)
+                usable = not fresh and not (run.save_model and not (where/'models'/name).exists())
+                old = _finished(where/'categories'/f'{name}.json', cat, weights_hash(d.backbone, run.weights), identity(run) | detector(d)) if usable else None
+                return cat, old
+            try: cat, old = look()
+            except Exception: yield key, look; continue   # raised where it is counted
+            if old: yield key, lambda old=old: {**old, 'reused': True}
+            else: todo[key] = (d, run, cat, progress and run.workers == 1 and not run.scheduler, on_outcome)
+    for key, answer in run_jobs(_compute, todo, run.workers, run.scheduler): yield key, lambda key=key, answer=answer: _keep(folder/key[0], answer())
+
 def run_single(
     detectors:list, # `Settings`, one a backbone
     run:RunSettings, # Data, categories, device, folder
     fresh:bool=False, # Run again what is already there?
     progress:bool=False, # Show progress bars and a line a category?
-    on_outcome=None, # Called with the `Outcome` of each category that was run
+    on_outcome=None, # Called with the `Outcome` of each category that was run; in one process only
     extra:dict|None=None, # More keys for the result files
 )->list: # One summary a backbone, as written to <model>_wavelet_experiment.json
     "Run one configuration a backbone on all categories, and write the results folder. Resumes where it was stopped."
+    if run.scheduler and run.workers > 1: raise InputError(f'--workers {run.workers} and --scheduler {run.scheduler}: give one or the other')
     layout = detect_layout(run.data_path, run.dataset_type)
     there = categories(run.data_path, layout)
     names = [choose(c, there, 'category') for c in run.classes or there]
-    folder, summaries = open_run(detectors, run, extra), []
-    for settings in detectors:
-        model = settings.backbone
-        def work(name):
-            r = _one(settings, run, name, layout, folder/model, fresh, progress, on_outcome)
-            if progress: print(one_line(model, r), flush=True)
+    with run_lock(run_folder(detectors, run)):
+        folder = open_run(detectors, run, extra)
+        def told(key, work):
+            r = work()
+            if progress: print(one_line(key[0], r), flush=True)
             return {k: v for k, v in r.items() if k not in ('identity', 'seed', 'settings', 'provenance')}
-        done, failed = attempt_all(names, work)
-        summaries.append(_write(folder/model, settings, list(done.values()), extra or {}, failed))
-    return summaries
+        done, failed = attempt_all((key, lambda key=key, work=work: told(key, work)) for key, work in _tasks(detectors, run, names, layout, folder, fresh, progress, on_outcome))
+        return [_write_one(folder, d, names, done, failed, extra or {}) for d in detectors]
 
 # %% ../nbs/09_experiment.ipynb #365f696e
 def _write(folder:Path, settings:Settings, results:list, extra:dict, failed:dict)->dict:
@@ -403,6 +460,12 @@ def _write(folder:Path, settings:Settings, results:list, extra:dict, failed:dict
     write_json(folder/f'{model}_wavelet_experiment.json', [summary])
     write_json(folder/f'{model}_resource_summary.json', resources)
     return summary
+
+def _write_one(folder:Path, settings:Settings, names, done:dict, failed:dict, extra:dict)->dict:
+    "The summary of one backbone, its categories in the data set's order."
+    mine = lambda d: {n: d[settings.backbone, n] for n in names if (settings.backbone, n) in d}
+    if not mine(done): raise InputError(f"{settings.backbone}: no category could be run: {next(iter(mine(failed).values())).strip().splitlines()[-1]}")
+    return _write(folder/settings.backbone, settings, list(mine(done).values()), extra, mine(failed))
 
 # %% ../nbs/09_experiment.ipynb #09d4cc86
 def percent(

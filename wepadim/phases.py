@@ -22,8 +22,9 @@ from . import __version__
 from .backbone import Backbone, pick_device
 from .choosing import found as how_found, paint_held_out
 from .config import InputError, RunSettings, Settings, choose, preset, read_json, write_json
-from .data import categories, category, detect_layout, elpv_root, fingerprint, limit
-from .experiment import Stopwatch, attempt_all, identity, load_masks, open_run, peak_memory, provenance, run_folder, run_single, say, stamp, weights_hash, whole_json
+from .data import categories, detect_layout, elpv_root, fingerprint
+from .jobs import run_jobs, worker_gpu
+from .experiment import Stopwatch, attempt_all, identity, load_masks, open_category, open_run, peak_memory, provenance, run_folder, run_lock, run_single, say, stamp, weights_hash, whole_json
 from .search import GRIDS, SEQUENTIAL, expand, extract, passes, search_passes, settled
 
 # %% ../nbs/10_phases.ipynb #cdf55867
@@ -81,7 +82,7 @@ def features(
     run:RunSettings, # Weights, device, cache
 )->tuple: # (maps of the training images, of the test images), each one [N, C, H, W] a tap
     "The feature maps of a category, from the cache if they are there."
-    device = pick_device(run.gpu_id)
+    device = pick_device(worker_gpu(run.gpu_id))
     path = Path(run.cache_dir)/f'{cache_key(cat, base, run)}.safetensors' if run.cache_dir else None
     found = _read_cache(path, device) if path else None
     if found: return tuple(found)
@@ -138,12 +139,12 @@ def search_category(
     folder:Path, # results/<run>/<model>/passes/<category>
     watch, # A `Stopwatch`
 ):
-    "Yield every pass of a category, from disk, or computed and written."
+    "Yield (file, content) of every pass of a category, from disk, or computed and written."
     origin, groups, todo = _origin(configs[0], run, cat), passes(configs), []
     files = {k: folder/f'{"-".join(map(str, k))}.json' for k in groups}
     for k, group in groups.items():
         old = _came_from(files[k], origin | {'configs': [params(c) for c in group]})
-        if old: yield old
+        if old: yield files[k], old
         else: todo += group
     if not todo: return
     with watch('masks'): masks = load_masks(cat, configs[0])   # first: a bad mask is found before the features
@@ -151,7 +152,7 @@ def search_category(
     for k, found, skipped in search_passes(todo, train, test, [s.label for s in cat.test], masks, run.memory_budget, watch):
         new = _as_file(origin | {'configs': [params(c) for c in groups[k]]}, found, skipped)
         write_json(files[k], new)
-        yield new
+        yield files[k], new
 
 # %% ../nbs/10_phases.ipynb #383fb7ae
 METRICS = ('img_auc', 'pixel_auc', 'aupro')
@@ -189,6 +190,23 @@ def _best_so_far(by_config:dict)->str:
     return f"best image AUROC {top[0]['avg_img_auc']} ({top[0]['wavelet_type']} {top[0]['wavelet_level']} {top[0]['wavelet_kept_subbands']})" if top else ''
 
 # %% ../nbs/10_phases.ipynb #f67c04a4
+def _search_job(configs:list, run:RunSettings, cat, folder:Path, on_pass=None)->dict:
+    "One category of a search: its passes, what is known of it, and what each stage took."
+    watch, found = Stopwatch(), {}
+    for file, p in search_category(configs, run, cat, folder, watch):
+        found[file.name] = p
+        if on_pass: on_pass(cat.name, p)
+    return dict(passes=found, stages=watch.stages, about=dict(n_train=len(cat.train), n_test=len(cat.test), data_fingerprint=fingerprint(cat), skipped_images=[str(p) for p in cat.skipped]))
+
+def _searches(configs:list, names, layout, run:RunSettings, folder:Path, on_pass):
+    "Yield (category, function that returns what `_search_job` does)."
+    todo = {}
+    for name in names:
+        look = lambda name=name: open_category(run, name, layout, configs[0].seed)
+        try: todo[name] = (configs, run, look(), folder/name, on_pass)
+        except Exception: yield name, look   # raised where it is counted
+    for name, work in run_jobs(_search_job, todo, run.workers, run.scheduler): yield name, work
+
 def run_search(
     base:Settings, # What the grid leaves alone
     grid:dict, # {setting: values}, see `search.GRIDS`; only the settings of `params`
@@ -198,28 +216,30 @@ def run_search(
 )->list: # What `averaged` gives
     "Every configuration of a grid on all categories, resuming where it was stopped."
     for k in grid: choose(k, (*SEARCHED, *BEYOND), 'setting to search')
-    base = settled(base, grid)
+    if run.scheduler and run.workers > 1: raise InputError(f'--workers {run.workers} and --scheduler {run.scheduler}: give one or the other')
+    base, alone = settled(base, grid), run.workers == 1 and not run.scheduler
     configs, layout, watch = expand(base, grid), detect_layout(run.data_path, run.dataset_type), Stopwatch()
     there = categories(run.data_path, layout)
-    names = [choose(c, there, 'category') for c in run.classes or there]
-    folder, by_config = open_run([base], run, extra, grid)/base.backbone, {key_of(params(c)): (params(c), []) for c in configs}
-    with tqdm(total=len(names)*len(passes(configs)), unit='pass', disable=not progress, mininterval=1) as bar:
-        def work(name):
-            bar.set_description(name)
-            cat = limit(category(run.data_path, name, layout, base.seed), run.max_train_samples, run.max_test_samples)
-            results = []
-            for p in search_category(configs, run, cat, folder/'passes'/name, watch):
-                results += p['results'] + p['skipped']
-                for r in p['results'] + p['skipped']: by_config[key_of(r['params'])][1].append({'class': name, **{k: v for k, v in r.items() if k != 'params'}})
-                bar.set_postfix_str(_best_so_far(by_config), refresh=False); bar.update()
-            return dict(n_train=len(cat.train), n_test=len(cat.test), data_fingerprint=fingerprint(cat))
-        done, failed = attempt_all(names, work)
-    return _finish(folder, base, by_config, done, failed, watch)
+    names, by_config = [choose(c, there, 'category') for c in run.classes or there], {key_of(params(c)): (params(c), []) for c in configs}
+    with run_lock(run_folder([base], run, grid)), tqdm(total=len(names)*len(passes(configs)), unit='pass', disable=not progress, mininterval=1) as bar:
+        folder = open_run([base], run, extra, grid)/base.backbone
+        def count(name, p):
+            for r in p['results'] + p['skipped']: by_config[key_of(r['params'])][1].append({'class': name, **{k: v for k, v in r.items() if k != 'params'}})
+            bar.set_postfix_str(f'{name}, {_best_so_far(by_config)}', refresh=False); bar.update()
+        def kept(name, work):
+            job = work()
+            for file, p in job['passes'].items():
+                if not (folder/'passes'/name/file).is_file(): write_json(folder/'passes'/name/file, p)   # the worker's disk was another
+                if not alone: count(name, p)
+            for stage, took in job['stages'].items(): watch.add(stage, took)
+            return job['about']
+        done, failed = attempt_all((name, lambda name=name, work=work: kept(name, work)) for name, work in _searches(configs, names, layout, run, folder/'passes', count if alone else None))
+    return _finish(folder, base, by_config, {n: done[n] for n in names if n in done}, failed, watch)
 
 # %% ../nbs/10_phases.ipynb #2ceed480
 def _finish(folder:Path, base:Settings, by_config:dict, done:dict, failed:dict, watch)->list:
     "Write the files that sum a search up; a category that failed half-way counts for nothing."
-    whole = {k: (p, [r for r in rs if r['class'] in done] + [dict({'class': c, 'failed': why}, **dict.fromkeys(METRICS)) for c, why in failed.items()]) for k, (p, rs) in by_config.items()}
+    whole = {k: (p, [r for c in done for r in rs if r['class'] == c] + [dict({'class': c, 'failed': why}, **dict.fromkeys(METRICS)) for c, why in failed.items()]) for k, (p, rs) in by_config.items()}
     found, model = averaged(whole), base.backbone
     top = {m: best(found, f'avg_{m}', 1) for m in METRICS}
     write_json(folder/f'{model}_best.json', dict(note='chosen on test labels: an upper bound, not a result', **{m: t[0] if t else None for m, t in top.items()}))
@@ -288,7 +308,7 @@ def run_selection(
     configs, layout, rows = expand(base, grid), detect_layout(run.data_path, run.dataset_type), {}
     names = [r['class'] for r in found[0]['class_results'] if 'failed' not in r]
     for name in names:
-        cat = limit(category(run.data_path, name, layout, base.seed), run.max_train_samples, run.max_test_samples)
+        cat = open_category(run, name, layout, base.seed)
         real = {key_of(f['params']): {**next(r for r in f['class_results'] if r['class'] == name), 'params': f['params']} for f in found}
         path, origin, painted = folder/'selection'/f'{name}.json', _origin(configs[0], run, cat) | {'configs': [params(c) for c in configs]}, None
         if run.selection == 'synthetic':
@@ -370,9 +390,10 @@ def run_phase1(
     grid = search_identity(base, name, axes, metric)
     base = settled(base, grid)
     if run.selection != 'none' and name == 'sequential': raise InputError('--selection chooses from one grid, and the sequential search has one a stage: use --grid reduced or full')
-    found = run_sequential(base, run, metric, progress, extra) if name == 'sequential' else run_search(base, grid, run, progress, extra)
     folder = run_folder([base], run, grid)
-    if run.selection != 'none': run_selection(base, grid, run, found, folder/base.backbone)
+    with run_lock(folder):
+        found = run_sequential(base, run, metric, progress, extra) if name == 'sequential' else run_search(base, grid, run, progress, extra)
+        if run.selection != 'none': run_selection(base, grid, run, found, folder/base.backbone)
     return found, folder
 
 def search_identity(
