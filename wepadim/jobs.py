@@ -73,7 +73,7 @@ def in_processes(
         except BaseException:            # a signal, or the caller has enough
             for p in multiprocessing.active_children(): p.terminate()
             raise
-        finally: pool.shutdown(wait=False, cancel_futures=True)
+        finally: pool.shutdown(cancel_futures=True)
     for name in todo: yield name, partial(_fail, f'its worker process died {TRIES} times (killed, or out of memory): use fewer --workers')
 
 def _fail(message:str): raise InputError(message)

@@ -11,9 +11,10 @@ import matplotlib as mpl, matplotlib.pyplot as plt
 import numpy as np, torch
 from PIL import Image
 
+from .config import SUBBANDS
 from .data import batches, load_image, view
 from .metrics import auroc, found_at
-from .wavelet import HALVES, dwt2
+from .wavelet import dwt2
 
 # %% ../nbs/08_plots.ipynb #640b8870
 GOOD, BAD = '#0072B2', '#D55E00' # blue and vermilion of the Okabe-Ito palette
@@ -146,6 +147,6 @@ def show_bands(
     seen, usual = bands([image]), bands(good) if len(good) else None
     fig, axs = figure(1, 5, (2.2, 2.4), pictures=True)
     axs[0, 0].imshow(view(load_image(image), s.input, s.image_size)); axs[0, 0].set_title('image')
-    for ax, b in zip(axs[0, 1:], HALVES):
+    for ax, b in zip(axs[0, 1:], SUBBANDS):
         ax.imshow(seen[b][0] if usual is None else seen[b][0] - usual[b].mean(0), cmap=HEAT, vmin=None if usual is None else 0); ax.set_title(f'{b} of {model.backbone.taps[tap]}')
     return fig
