@@ -267,7 +267,7 @@ def criteria(
         _, X = model._collect(paths, run.train_batch_size, False)
         painted = paint_held_out(paths, settings)
         Z = torch.cat([model.embed(torch.from_numpy(np.stack(painted.images[i:i + 32])).permute(0, 3, 1, 2)) for i in range(0, len(painted.images), 32)])
-        _, _, found = choose_pooling(X, Z, painted, model.embedding.grid, settings, run.memory_budget)
+        _, _, found = choose_pooling(X, Z, painted, model.embedding.grid, settings, run.memory_budget, every=True)
         likely = held_out_likelihood(X, model.embedding.grid, settings, painted.held)
         return [dict(painted=found[p]['img_auc'], painted_aupro=found[p]['aupro'], likelihood=likely[p]) for p in POOLINGS]
     real = compare(cat, variants, run, folder)
