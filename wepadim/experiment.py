@@ -275,6 +275,7 @@ def run_lock(
     try: yield
     finally: lock.release()
 
+# %% ../nbs/09_experiment.ipynb #3e4bd4d9
 def relative(
     run:RunSettings, # The run
     folder, # Its folder
@@ -283,6 +284,7 @@ def relative(
     from_here = lambda p: p if p is None or Path(p).drive != Path(folder).absolute().drive else os.path.relpath(p, folder)
     return run.model_dump(mode='json') | {k: from_here(getattr(run, k)) for k in ('data_path', 'save_path', 'cache_dir', 'weights')}
 
+# %% ../nbs/09_experiment.ipynb #783299af
 def open_run(
     detectors:list, # `Settings`, one a backbone
     run:RunSettings, # The run
@@ -428,6 +430,7 @@ def _tasks(detectors, run:RunSettings, names, layout, folder:Path, fresh, progre
             else: todo[key] = (d, run, cat, progress and run.workers == 1 and not run.scheduler, on_outcome)
     for key, answer in run_jobs(_compute, todo, run.workers, run.scheduler): yield key, lambda key=key, answer=answer: _keep(folder/key[0], answer())
 
+# %% ../nbs/09_experiment.ipynb #bc8edf5d
 def run_single(
     detectors:list, # `Settings`, one a backbone
     run:RunSettings, # Data, categories, device, folder

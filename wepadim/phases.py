@@ -198,6 +198,7 @@ def _search_job(configs:list, run:RunSettings, cat, folder:Path, on_pass=None)->
         if on_pass: on_pass(cat.name, p)
     return dict(passes=found, stages=watch.stages, about=dict(n_train=len(cat.train), n_test=len(cat.test), data_fingerprint=fingerprint(cat), skipped_images=[str(p) for p in cat.skipped]))
 
+# %% ../nbs/10_phases.ipynb #6ee3abbe
 def _searches(configs:list, names, layout, run:RunSettings, folder:Path, on_pass):
     "Yield (category, function that returns what `_search_job` does)."
     todo = {}
@@ -207,6 +208,7 @@ def _searches(configs:list, names, layout, run:RunSettings, folder:Path, on_pass
         except Exception: yield name, look   # raised where it is counted
     for name, work in run_jobs(_search_job, todo, run.workers, run.scheduler): yield name, work
 
+# %% ../nbs/10_phases.ipynb #18d26620
 def run_search(
     base:Settings, # What the grid leaves alone
     grid:dict, # {setting: values}, see `search.GRIDS`; only the settings of `params`

@@ -87,6 +87,7 @@ def _row(settings, train, test, labels, truth, budget):
     _, metrics, _ = evaluate(settings, d2, grid, labels, truth)
     return {**{k: metrics[k] for k in ('img_auc', 'pixel_auc', 'aupro')}, 'seconds': round(seconds, 2), 'grid': list(grid)}
 
+# %% ../nbs/10a_study.ipynb #f60dc03d
 def kept(
     path:Path, # A JSON file
     origin:dict, # What its rows must have come from
@@ -99,6 +100,7 @@ def kept(
     write_json(path, {**origin, 'rows': rows, 'provenance': provenance()})
     return rows
 
+# %% ../nbs/10a_study.ipynb #a3b7c89a
 def origin_of(
     cat, # A `Category`
     settings:dict, # {label: `Settings`}
@@ -107,6 +109,7 @@ def origin_of(
     "What decides the rows of a category."
     return dict(variants={k: v.model_dump(mode='json') for k, v in settings.items()}, data_fingerprint=fingerprint(cat), weights_sha256=weights_hash(next(iter(settings.values())).backbone, run.weights), wepadim=__version__)
 
+# %% ../nbs/10a_study.ipynb #9b1f0134
 def compare(
     cat, # A `Category`
     variants:dict, # {label: `Settings`}
@@ -202,6 +205,7 @@ def tried(
 # %% ../nbs/10a_study.ipynb #eea68f26
 SHRINKAGES = {'Ledoit-Wolf': lambda x: ledoit_wolf_shrinkage(x, assume_centered=True), 'OAS': lambda x: oas(x, assume_centered=True)[1]}
 
+# %% ../nbs/10a_study.ipynb #5f10f112
 def shrunk_distances(
     X:torch.Tensor, # [N, P, C], float32: training vectors
     Y:torch.Tensor, # [M, P, C], float32: test vectors
@@ -217,6 +221,7 @@ def shrunk_distances(
         d[:, i] = (y.square().sum(1) - whitener_rows((x @ x.T)[None], n*eps, (x @ y.T)[None])[0].square().sum(0)).clamp_(min=0)/eps/(1 - a)
     return d, strength
 
+# %% ../nbs/10a_study.ipynb #224690c3
 def shrinkage_rows(
     cat, # A `Category`
     settings:Settings, # The detector; its cov_reg is not used
