@@ -7,6 +7,7 @@ __all__ = ['POOLINGS', 'TOLERANCE', 'Painted', 'hold_out', 'paint_held_out', 'fo
 
 # %% ../nbs/05c_choosing.ipynb #e7492a81
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np, torch
 
@@ -43,7 +44,7 @@ def paint_held_out(
     "Hold out some good images and paint every kind of defect on each."
     rng, held = np.random.default_rng(settings.seed), hold_out(len(images), settings.seed, most=most)
     rest = sorted(set(range(len(images))) - set(held)) or held
-    see = lambda i: np.asarray(view(load_image(images[i]), settings.input, settings.image_size))
+    see = lru_cache(None)(lambda i: np.asarray(view(load_image(images[i]), settings.input, settings.image_size)))   # every image is painted once a kind
     out = [(*paint_defect(see(i), kind, int(rng.integers(2**31)), see(rest[rng.integers(len(rest))])), kind) for i in held for kind in DEFECTS]
     ims, masks, kinds = zip(*out)
     return Painted(held, list(ims), np.stack(masks), np.array(kinds))

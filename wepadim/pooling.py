@@ -149,5 +149,6 @@ def out_of_fold(
     for k in range(min(folds, len(X))):
         held = torch.zeros(len(X), dtype=torch.bool, device=X.device)
         held[order[k::folds]] = True
-        out[held] = torch.cat([fit(X[~held]).score(x) for x in X[held].split(32)])
+        g = fit(X[~held])
+        out[held] = torch.cat([g.score(x) for x in X[held].split(32)])
     return out
