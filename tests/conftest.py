@@ -34,6 +34,19 @@ def shell():
     return run
 
 
+@pytest.fixture
+def call(capsys):
+    "Run a command in this process: (exit code, lines of stderr, stdout)."
+    from wepadim import cli
+    def run(command, *argv):
+        capsys.readouterr()
+        try: code = getattr(cli, command)([str(a) for a in argv]) or 0
+        except SystemExit as e: code = e.code or 0
+        out, err = capsys.readouterr()
+        return code, [l for l in err.splitlines() if l.strip()], out
+    return run
+
+
 @pytest.fixture(scope='session')
 def painted_cells(tmp_path_factory):
     "A small data set in MVTec AD's layout: real solar cells, some with painted defects and their masks."

@@ -1,11 +1,11 @@
-"Bad input ends with exit code 2 and one line that names the culprit and the mending, in a process of its own."
+"Bad input ends with exit code 2 and one line that names the culprit and the mending."
 import shutil
 
 import pytest, torch
 
 from wepadim.backbone import Backbone
 
-SMALL = '--preset recommended --models efficientnet-lite0 --image_size 96 --align 6 --heatmaps 0'.split()
+SMALL = '--preset recommended --models efficientnet-lite0 --image_size 96 --align 6 --pool_radius 0 --heatmaps 0'.split()
 
 
 def _corrupt_image(root): (root/'cell'/'train'/'good'/'003.png').write_bytes((root/'cell'/'train'/'good'/'003.png').read_bytes()[:900])
@@ -53,19 +53,22 @@ CASES = {
 
 
 @pytest.mark.parametrize('case', CASES)
-def test_one_line_and_exit_code_2(case, painted_cells, tmp_path, shell):
+def test_one_line_and_exit_code_2(case, painted_cells, tmp_path, call):
     change, flags, says = CASES[case]
     root = tmp_path/'data'
     shutil.copytree(painted_cells, root)
     if 'resnet18.pth' in flags: torch.save(Backbone('resnet18', weights='random').weights, root/'resnet18.pth')
     (root/'cell'/'notes.txt').write_text('weights are elsewhere')
     change(root)
-    r = shell('wepadim_run', '--data_path', root, '--save_path', tmp_path/'results', *SMALL, *flags.format(root=root).split())
-    assert r.returncode == 2, r.stderr
-    lines = r.stderr.strip().splitlines()
-    assert len(lines) == 1 and lines[0].startswith('wepadim_run: error: '), r.stderr
+    code, lines, _ = call('wepadim_run', '--data_path', root, '--save_path', tmp_path/'results', *SMALL, *flags.format(root=root).split())
+    assert code == 2 and len(lines) == 1 and lines[0].startswith('wepadim_run: error: '), lines
     assert all(s in lines[0] for s in says), lines[0]
     assert not list(tmp_path.glob('results/*/*/*_experiment.json'))   # no result of a run that failed
+
+
+def test_in_a_process_of_its_own(painted_cells, tmp_path, shell):
+    r = shell('wepadim_run', '--data_path', painted_cells, '--save_path', tmp_path/'results', *SMALL, '--sigma', '-1')
+    assert r.returncode == 2 and r.stdout == '' and len(r.stderr.splitlines()) == 1 and r.stderr.startswith('wepadim_run: error: '), r.stderr
 
 
 def test_a_failure_leaves_finished_categories_alone(painted_cells, tmp_path, shell):

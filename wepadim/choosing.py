@@ -8,6 +8,7 @@ __all__ = ['POOLINGS', 'TOLERANCE', 'Painted', 'hold_out', 'paint_held_out', 'fo
 # %% ../nbs/05c_choosing.ipynb #e7492a81
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np, torch
 
@@ -73,8 +74,8 @@ POOLINGS = ((0, 0.0), (1, 0.3), (2, 0.3), ('all', 0.0)) # (pool_radius, pool_shr
 TOLERANCE = 0.005 # of image AUROC
 
 def choose_pooling(
-    X:torch.Tensor, # [N, P, C], float32: embeddings of the good images
-    Z:torch.Tensor, # [M, P, C], float32: of the painted ones
+    X, # [N, P, C], float32: embeddings of the good images, a tensor or `Spilled`
+    Z, # [M, P, C], float32: of the painted ones
     painted:Painted, # What they are
     grid:tuple, # (h, w)
     settings, # `Settings`
@@ -84,12 +85,13 @@ def choose_pooling(
     "The most pooled candidate among the best."
     keep = torch.ones(len(X), dtype=torch.bool)
     keep[painted.held] = False
-    train, seen = X[keep.to(X.device)], torch.cat([X[painted.held], Z])
+    train, seen = X[keep.to(X.device)], lambda: chain(X[painted.held].split(32), Z.split(32))
     U, V = (torch.tensor(m, device=X.device) for m in map_matrices(grid, settings.image_size, settings.sigma, settings.smoothing))
     results = {}
     for radius, shrink in POOLINGS:
         g = fit_gaussian(train, grid, settings, radius, shrink, budget)
-        maps = torch.cat([(U @ g.score(z, settings.distance).view(-1, *grid) @ V.T).float() for z in seen.split(32)])
+        maps = torch.cat([(U @ g.score(z, settings.distance).view(-1, *grid) @ V.T).float() for z in seen()])
+        del g   # before the next is fitted: there is room for one
         results[radius, shrink] = found(image_scores(maps, settings.image_score).cpu().numpy(), painted) | dict(aupro=located(maps, painted))
         best = max(r['img_auc'] for r in results.values())
         if not every and results[radius, shrink]['img_auc'] < best - 2*TOLERANCE: break   # in every study more pooling was worse still

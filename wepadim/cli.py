@@ -142,6 +142,7 @@ def wepadim_run(argv=None):
     single, grid = axes(given(args, Settings), args.wavelet_subband_sets, run.experiment_type == 'grid_search')
     detectors = [preset(args.preset, model, **single) for model in run.models]
     if run.experiment_type == 'grid_search': return search_all('wepadim_run', args, run, single, 'custom', grid, grid='custom')
+    if run.selection != 'none': raise InputError(f'--selection {run.selection} chooses among several configurations: use it with --experiment_type grid_search')
     from wepadim.experiment import clear_run, run_folder, run_single, table
     if args.overwrite: clear_run(run_folder(detectors, run))
     summaries = run_single(detectors, run, progress=True, extra=dict(preset=args.preset))

@@ -9,7 +9,7 @@ __all__ = ['EXTENSIONS', 'MVTEC', 'VISA', 'to_rgb', 'load_image', 'image_size', 
 
 # %% ../nbs/01_data.ipynb #6d1db66e
 import csv, hashlib, importlib.util, os
-from collections import deque
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -192,6 +192,8 @@ def _visa_rows(root:Path):
     except FileNotFoundError: raise InputError(f"{path}: no such split file; download VisA's split_csv, or name yours in VISA_SPLIT_CSV") from None
     except (OSError, UnicodeDecodeError, csv.Error) as e: raise InputError(f"{path}: cannot be read as a split file ({e})") from None
     missing = need - set(rows[0] if rows else ())
+    short = next((i for i, r in enumerate(rows, 2) if any(r.get(k) is None for k in need)), None)
+    if not missing and short: raise InputError(f"{path}: row {short} has too few columns; expected object, split, label, image, mask")
     if missing: raise InputError(f"{path}: lacks the column(s) {', '.join(sorted(missing))}; expected object, split, label, image, mask")
     return rows
 
@@ -207,6 +209,8 @@ def _visa(root:Path, name:str, seed:int):
     if bad: raise InputError(f"{_visa_csv(root)}: row {bad['image']!r} has split {bad['split']!r}, label {bad['label']!r}; expected train or test, normal or anomaly")
     bad = next((r[k] for r in rows for k in ('image', 'mask') if r[k] and (Path(r[k]).is_absolute() or '..' in Path(r[k]).parts)), None)
     if bad: raise InputError(f"{_visa_csv(root)}: {bad!r} leads out of the data set; expected paths relative to {root}")
+    bad = next((i for i, n in Counter(r['image'] for r in rows).items() if n > 1), None)
+    if bad: raise InputError(f"{_visa_csv(root)}: {bad!r} is listed twice; keep one row an image, in train or in test")
     bad = next((r for r in rows if r['split'] == 'train' and r['label'] != 'normal'), None)
     if bad: raise InputError(f"{_visa_csv(root)}: row {bad['image']!r} puts a defective image into training; only good ones may be trained on: make its split test")
     sample = lambda r: Sample(root/r['image'], int(r['label'] != 'normal'), 'good' if r['label'] == 'normal' else 'bad',

@@ -136,7 +136,11 @@ def load_masks(
     "The masks of the test images in the network's view; empty for good ones."
     if not any(s.mask for s in cat.test) or any(s.label and not s.mask for s in cat.test): return None
     empty = np.zeros((settings.image_size,)*2, bool)
-    return np.stack([mask_view(load_mask(s.mask, image_size(s.path)), settings.input, settings.image_size) if s.mask else empty for s in cat.test])
+    def see(s):
+        mask = load_mask(s.mask, image_size(s.path))
+        if not mask.any(): raise InputError(f"{s.mask}: the mask of a defective image is empty; draw the defect, or move the image to the good ones")
+        return mask_view(mask, settings.input, settings.image_size)
+    return np.stack([see(s) if s.mask else empty for s in cat.test])
 
 # %% ../nbs/09_experiment.ipynb #b3710ebb
 def alarms(
@@ -232,8 +236,11 @@ def read_config(
     folder, # results/<run>
 )->dict: # What is in its config.json
     "A run's settings. A damaged file is an `InputError` that says how to go on."
-    try: return read_json(Path(folder)/'config.json')
-    except InputError as e: raise InputError(f"{e}; without it nobody knows which run this is: --overwrite the run or choose another --run_name") from None
+    lost, path = 'without it nobody knows which run this is: --overwrite the run or choose another --run_name', Path(folder)/'config.json'
+    try: found = read_json(path)
+    except InputError as e: raise InputError(f"{e}; {lost}") from None
+    if not isinstance(found, dict): raise InputError(f"{path}: not the settings of a run; {lost}")
+    return found
 
 def clear_run(
     folder, # results/<run>

@@ -149,7 +149,7 @@ def search_category(
     if not todo: return
     with watch('masks'): masks = load_masks(cat, configs[0])   # first: a bad mask is found before the features
     with watch('features'): train, test = features(cat, configs[0], run)
-    for k, found, skipped in search_passes(todo, train, test, [s.label for s in cat.test], masks, run.memory_budget, watch):
+    for k, found, skipped in search_passes(todo, train, test, [s.label for s in cat.test], masks, run.working_memory, watch):
         new = _as_file(origin | {'configs': [params(c) for c in groups[k]]}, found, skipped)
         write_json(files[k], new)
         yield files[k], new
@@ -267,7 +267,7 @@ def synthetic_scores(
     h, size = len(painted.held), painted.masks.shape[1]
     labels, masks = np.repeat([0, 1], [h, len(views)]), np.concatenate([np.zeros((h, size, size), bool), painted.masks])
     out = []
-    for _, found, _ in search_passes(configs, train, test, labels, masks, run.memory_budget):
+    for _, found, _ in search_passes(configs, train, test, labels, masks, run.working_memory):
         for c, m, scores in found:
             out.append(dict(params=params(c), aupro=m['aupro'], **how_found(scores, painted)))
     return out

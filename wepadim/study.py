@@ -125,7 +125,7 @@ def compare(
             look = (s.backbone, s.taps, s.input, s.image_size)
             if look not in seen: seen = {look: (*features(cat, s, run), PixelTruth(load_masks(cat, s), pick_device(run.gpu_id)))}   # one at a time: they are large
             train, test, truth = seen[look]
-            rows.append(dict(category=cat.name, variant=label, n_train=len(cat.train), **_row(s, train, test, labels, truth, run.memory_budget)))
+            rows.append(dict(category=cat.name, variant=label, n_train=len(cat.train), **_row(s, train, test, labels, truth, run.working_memory)))
         return sorted(rows, key=lambda r: list(variants).index(r['variant']))
     return kept(Path(folder)/f'{cat.name}_{hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:12]}.json', origin, measure)
 
@@ -195,10 +195,10 @@ def tried(
     def measure():
         (train, test), truth, labels = features(cat, settings, run), PixelTruth(load_masks(cat, settings), pick_device(run.gpu_id)), [s.label for s in cat.test]
         row = lambda label, maps, scores: dict(category=cat.name, variant=label, **{k: v for k, v in (image_metrics(labels, scores.cpu().numpy()) | pixel_metrics(truth, maps)).items() if k in ('img_auc', 'pixel_auc', 'aupro')})
-        d, grid = pass_distances([settings], train, test, run.memory_budget)
+        d, grid = pass_distances([settings], train, test, run.working_memory)
         maps = score_maps(settings, *d.values(), grid)
         quantile = torch.stack([m.flatten().quantile(.99) for m in maps])
-        own, moved = own_grids(settings, train, test, run.memory_budget), shift_averaged(settings, cat, run)
+        own, moved = own_grids(settings, train, test, run.working_memory), shift_averaged(settings, cat, run)
         return [row('as it is', maps, image_scores(maps)), row('99% quantile as score', maps, quantile), row('each tap on its own grid', own, image_scores(own)), row('mean of five shifts', moved, image_scores(moved))]
     return kept(Path(folder)/f'{cat.name}_{settings.backbone}_tried.json', origin_of(cat, {'as it is': settings}, run), measure)
 
@@ -269,10 +269,10 @@ def criteria(
     variants = {f'{r}, {a}': settings.model_copy(update=dict(pool_radius=r, pool_shrink=a)) for r, a in POOLINGS}
     def measure():
         model, paths = WEPaDiM(settings.model_copy(update=dict(pool_radius=0)), weights=run.weights, gpu_id=run.gpu_id), [s.path for s in cat.train]
-        _, X = model._collect(paths, run.train_batch_size, False)
+        X = model._collect((e for _, e in model._embeddings(paths, run.train_batch_size)), len(paths), model._room(len(paths)))
         painted = paint_held_out(paths, settings)
         Z = torch.cat([model.embed(torch.from_numpy(np.stack(painted.images[i:i + 32])).permute(0, 3, 1, 2)) for i in range(0, len(painted.images), 32)])
-        _, _, found = choose_pooling(X, Z, painted, model.embedding.grid, settings, run.memory_budget, every=True)
+        _, _, found = choose_pooling(X, Z, painted, model.embedding.grid, settings, run.working_memory, every=True)
         likely = held_out_likelihood(X, model.embedding.grid, settings, painted.held)
         return [dict(painted=found[p]['img_auc'], painted_aupro=found[p]['aupro'], likelihood=likely[p]) for p in POOLINGS]
     real = compare(cat, variants, run, folder)
