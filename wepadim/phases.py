@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SEARCHED', 'BEYOND', 'METRICS', 'cache_key', 'prune', 'features', 'params', 'key_of', 'search_category', 'averaged',
-           'best', 'skipped', 'run_search', 'synthetic_scores', 'choose_configuration', 'run_selection',
+           'best', 'skipped', 'run_search', 'synthetic_scores', 'safest', 'choose_configuration', 'run_selection',
            'selection_table', 'run_sequential', 'grid_of', 'tidy', 'run_phase1', 'search_identity', 'best_params',
            'phase2_detector', 'run_phase2', 'phase2_name', 'usual_data', 'checkout', 'usual_results', 'usual_run',
            'check_parameters']
@@ -20,11 +20,11 @@ from tqdm import tqdm
 
 from . import __version__
 from .backbone import Backbone, pick_device
-from .choosing import found as how_found, paint_held_out
+from .choosing import TOLERANCE, found as how_found, paint_held_out
 from .config import InputError, RunSettings, Settings, choose, preset, read_json, write_json
 from .data import categories, detect_layout, elpv_root, fingerprint
 from .jobs import run_jobs, worker_gpu
-from .experiment import Stopwatch, attempt_all, identity, load_masks, open_category, open_run, peak_memory, provenance, run_folder, run_lock, run_single, say, stamp, weights_hash, whole_json
+from .experiment import Stopwatch, attempt_all, identity, load_masks, open_category, open_run, peak_memory, provenance, run_category, run_folder, run_lock, run_single, say, stamp, weights_hash, whole_json
 from .search import GRIDS, SEQUENTIAL, expand, extract, passes, search_passes, settled
 
 # %% ../nbs/10_phases.ipynb #cdf55867
@@ -284,18 +284,30 @@ def _agreement(real:list, synthetic:list)->dict:
         out[k] = float(stats.spearmanr(a, b)[0]) if able else None
     return out
 
+def _strength(p:dict, regs:list)->int:
+    "How regularised a configuration is: one point each for pooling and shrinkage, and the rank of its cov_reg."
+    return (p.get('pool_radius', 0) != 0) + (p.get('pool_shrink', 0) > 0) + regs.index(p['cov_reg'])
+
+def safest(
+    synthetic:list, # From `synthetic_scores`
+)->int: # Its index
+    "The most regularised configuration among the best."
+    best, regs = max(r['img_auc'] for r in synthetic), sorted({r['params']['cov_reg'] for r in synthetic})
+    near = [i for i, r in enumerate(synthetic) if r['img_auc'] >= best - TOLERANCE]
+    return max(near, key=lambda i: (_strength(synthetic[i]['params'], regs), _merit(synthetic[i])))
+
 def choose_configuration(
     real:dict, # {key: result of a category on its test set}
     synthetic:list|None, # From `synthetic_scores`; None: choose by test labels alone
-    fixed:str, # Key of the preset's own configuration
+    fixed:dict|None, # Result of the preset's own configuration
 )->dict: # fixed, synthetic, test_labels: the chosen parameters and their result on the test set; agreement of ranks
     "The three columns of one category."
-    row = lambda k: None if k not in real else {**{m: real[k].get(m) for m in METRICS}, 'params': real[k]['params']}
-    out = dict(fixed=row(fixed), test_labels=row(max(real, key=lambda k: _merit(real[k]))))
+    row = lambda r: r and {**{m: r.get(m) for m in METRICS}, 'params': r['params']}
+    out = dict(fixed=row(fixed), test_labels=row(max(real.values(), key=_merit)))
     if synthetic:
         keys = [key_of(r['params']) for r in synthetic]
-        best = max(range(len(keys)), key=lambda i: _merit(synthetic[i]))
-        out |= dict(synthetic=row(keys[best]), painted={k: synthetic[best][k] for k in ('img_auc', 'aupro')}, agreement=_agreement([real[k] for k in keys], synthetic))
+        best = safest(synthetic)
+        out |= dict(synthetic=row(real[keys[best]]), painted={k: synthetic[best][k] for k in ('img_auc', 'aupro')}, agreement=_agreement([real[k] for k in keys], synthetic))
     return out
 
 # %% ../nbs/10_phases.ipynb #668e6b80
@@ -312,12 +324,13 @@ def run_selection(
     for name in names:
         cat = open_category(run, name, layout, base.seed)
         real = {key_of(f['params']): {**next(r for r in f['class_results'] if r['class'] == name), 'params': f['params']} for f in found}
-        path, origin, painted = folder/'selection'/f'{name}.json', _origin(configs[0], run, cat) | {'configs': [params(c) for c in configs]}, None
-        if run.selection == 'synthetic':
-            old = whole_json(path)
-            painted = old['results'] if old and {k: old.get(k) for k in origin} == origin else synthetic_scores(configs, cat, run)
-            write_json(path, {**origin, 'results': painted})
-        rows[name] = choose_configuration(real, painted, key_of(params(base)))
+        path, origin = folder/'selection'/f'{name}.json', _origin(configs[0], run, cat) | {'configs': [params(c) for c in configs], 'preset': params(base)}
+        old = whole_json(path) or {}
+        done = old if {k: old.get(k) for k in origin} == origin else origin
+        if 'fixed' not in done: done = {**done, 'fixed': real.get(key_of(params(base))) or {**run_category(base, run, cat).result, 'params': params(base)}}
+        if run.selection == 'synthetic' and 'results' not in done: done = {**done, 'results': synthetic_scores(configs, cat, run)}
+        write_json(path, done)
+        rows[name] = choose_configuration(real, done['results'] if run.selection == 'synthetic' else None, done['fixed'])
     means = {c: {m: float(np.mean(v)) if (v := [r[c][m] for r in rows.values() if r.get(c) and r[c][m] is not None]) else None for m in METRICS} for c in ('fixed', 'synthetic', 'test_labels')}
     note = 'test_labels was chosen by looking at the labels of the test set: an upper bound that nobody can have'
     out = dict(selection=run.selection, warning=note, averages=means, categories=rows, **stamp(base), weights_sha256=weights_hash(base.backbone, run.weights))
