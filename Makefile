@@ -48,7 +48,7 @@ fuzz: $(STAMP)  ## load 5,000 damaged images and models, at most 5 minutes
 	@"$(BIN)/python" tools/fuzz.py
 
 coverage: $(STAMP)  ## lines of wepadim that notebooks and tests run; writes results/coverage
-	@PATH="$(BIN):$$PATH" "$(BIN)/python" tools/coverage.py
+	@PATH="$(BIN):$$PATH" "$(BIN)/python" tools/coverage_all.py
 
 mutate: $(STAMP)  ## break 20 lines, one at a time, and see that notebooks or tests notice
 	@PATH="$(BIN):$$PATH" "$(BIN)/python" tools/mutate.py

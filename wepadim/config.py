@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BACKBONES', 'SUBBANDS', 'BANDS', 'WAVELETS', 'MODES', 'DATASET_TYPES', 'PRESETS', 'InputError', 'CannotWrite',
-           'choose', 'subbands', 'Settings', 'describe', 'RunSettings', 'preset', 'write_atomic', 'write_json',
-           'read_json']
+           'choose', 'one_backbone', 'subbands', 'Settings', 'describe', 'RunSettings', 'preset', 'write_atomic',
+           'write_json', 'read_json']
 
 # %% ../nbs/00_config.ipynb #51337ad4
 import difflib, json, os, tempfile
@@ -36,18 +36,27 @@ def choose(
     raise InputError(f"unknown {what} {value!r}{hint}: expected one of {', '.join(valid)}")
 
 # %% ../nbs/00_config.ipynb #4ff3a4ac
-BACKBONES = ('resnet18', 'resnet34', 'wide_resnet50_2', *(f'efficientnet-b{i}' for i in range(7)), 'efficientnet-lite0')
+BACKBONES = ['resnet18', 'resnet34', 'wide_resnet50_2', *(f'efficientnet-b{i}' for i in range(7)), 'efficientnet-lite0'] # `add_backbone` adds to them
 SUBBANDS = ('LL', 'LH', 'HL', 'HH')
 BANDS = (*SUBBANDS, 'LL1')   # LL1: the approximation of level 1, beside the LL of a deeper one
-WAVELETS = tuple(pywt.wavelist(kind='discrete'))
+WAVELETS = pywt.wavelist(kind='discrete') # `add_wavelet` adds to them
 MODES = ('zero', 'symmetric', 'periodization', 'reflect')
 DATASET_TYPES = ('auto', 'mvtec', 'visa', 'folder', 'elpv')
+
+# %% ../nbs/00_config.ipynb #7d2bb6e4
+def one_backbone(
+    name:str, # What was given
+)->str: # `name`, if it is one of `BACKBONES`
+    "A check for settings, which name themselves in the error."
+    if name not in BACKBONES: raise ValueError(f'one of {", ".join(BACKBONES)}')
+    return name
 
 # %% ../nbs/00_config.ipynb #9763c601
 def subbands(
     value, # 'LL|LH', 'LL LH', or a sequence of these
 )->tuple: # Names in the order LL, LH, HL, HH, LL1, each once
     "Any way of writing a set of sub-bands, in the one order that the library uses."
+    if not isinstance(value, (str, list, tuple, set, frozenset)): raise InputError(f"sub-bands {value!r}: expected names such as 'LL|LH', or a list of them")
     names = ' '.join([value] if isinstance(value, str) else map(str, value)).replace('|', ' ').replace(',', ' ').split()
     if not names: raise InputError(f"no sub-band given: expected one or more of {', '.join(BANDS)}")
     for n in names: choose(n, BANDS, 'sub-band')
@@ -79,7 +88,7 @@ def _explain(
 # %% ../nbs/00_config.ipynb #568907c2
 class Settings(_Strict):
     "What a detector is: backbone, wavelet, Gaussian and map (paper, sections 3 and 4)."
-    backbone: Literal[BACKBONES] = Field('resnet18', description='the frozen ImageNet network')
+    backbone: str = Field('resnet18', description='the frozen ImageNet network')
     taps: tuple[str, ...]|None = Field(None, description='its layers to read, by name; None: the published ones')
     input: Literal['crop', 'whole'] = Field('whole', description='crop: resize and centre crop as published; whole: nothing cut away')
     image_size: int = Field(256, ge=32, le=2048, description='side of the square input, in pixels')
@@ -108,6 +117,9 @@ class Settings(_Strict):
         v = subbands(v)
         return subbands(['LL', *(b for b in v if b != 'LL1')]) if 'LL1' in v and info.data.get('wavelet_level') == 1 else v   # they are the same there
 
+    @field_validator('backbone')
+    def _known(cls, v): return one_backbone(v)
+
     @field_validator('wavelet_type')
     def _discrete(cls, v): return choose(v, WAVELETS, 'wavelet')
 
@@ -135,7 +147,7 @@ class RunSettings(_Strict):
     dataset_type: Literal[DATASET_TYPES] = Field('auto', description='layout of the data; auto: found by looking')
     data_path: str = Field('./data/MVTec', description='root folder of the data set')
     classes: tuple[str, ...]|None = Field(None, description='categories to run; None: all that are there')
-    models: tuple[Literal[BACKBONES], ...] = Field(('resnet18',), min_length=1, description='backbones to run')
+    models: tuple[str, ...] = Field(('resnet18',), min_length=1, description='backbones to run')
     weights: str|None = Field(None, description='a weights file, or a folder of them; None: see the backbone page')
     selection: Literal['none', 'synthetic', 'test_labels'] = Field('none', description='searches choose a configuration for each category: not at all, on painted defects, or on test labels (an upper bound that nobody can have)')
     max_train_samples: int|None = Field(None, ge=2, description='use only the first N training images')
@@ -154,6 +166,9 @@ class RunSettings(_Strict):
     run_name: str|None = Field(None, pattern=r'^[\w][\w.+-]*$', max_length=200, description='folder of this run; None: named after the data and the settings')
     save_model: bool = Field(False, description='keep the fitted detector of every category')
     heatmaps: int = Field(4, ge=0, le=1000, description='heat maps to draw for each category')
+
+    @field_validator('models')
+    def _known(cls, v): return tuple(map(one_backbone, v))
 
     @field_validator('models', 'classes')
     def _once(cls, v):

@@ -1,0 +1,62 @@
+"What a run needs, measured from outside: the memory budget bounds it, a stream does not grow it, a large JPEG is decoded small."
+import json, subprocess, sys
+
+import numpy as np, pytest
+from PIL import Image
+
+PEAK = 'import resource, json\nprint(json.dumps(dict(out, peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/2**20)))'
+
+
+def child(code, *argv, timeout=400):
+    "Run code in a process of its own: the dictionary `out` that it makes, and its peak of resident memory in GiB."
+    if sys.platform != 'linux': pytest.skip('ru_maxrss is in KiB on Linux alone')
+    r = subprocess.run([sys.executable, '-c', f'import sys\nfrom wepadim.model import WEPaDiM\nimport numpy as np\n{code}\n{PEAK}', *map(str, argv)], capture_output=True, text=True, timeout=timeout)
+    assert r.returncode == 0, r.stderr
+    return json.loads(r.stdout.splitlines()[-1])
+
+
+FIT = '''
+rng = np.random.default_rng(0)
+images = [rng.integers(0, 256, (64, 64, 3)).astype(np.uint8) for _ in range(600)]
+m = WEPaDiM(backbone='efficientnet-lite0', image_size=64, align=28, wavelet_transform='dwt', wavelet_level=1, wavelet_kept_subbands='LL', pool_radius=0, memory_budget=float(sys.argv[1]))
+room = m._room(len(images))
+m.fit(images)
+out = dict(spill=room.spill, scores=m.predict(images[:8]).scores.tolist())'''
+
+
+def test_the_budget_bounds_the_peak():
+    "600 images on a grid of 28 x 28: embeddings of 0.45 GiB, Gaussians of 0.38."
+    tight, ample = child(FIT, 1.7), child(FIT, 8)
+    assert tight['spill'] and not ample['spill']
+    assert tight['peak'] < 1.7 < ample['peak'], (tight['peak'], ample['peak'])
+    np.testing.assert_allclose(tight['scores'], ample['scores'], rtol=1e-6)
+
+
+def test_a_stream_does_not_grow():
+    "20,000 generated images: after the first thousand, memory stays as it is."
+    out = child('''
+import psutil
+rng = np.random.default_rng(0)
+make = lambda n: (rng.integers(0, 256, (32, 32, 3)).astype(np.uint8) for _ in range(n))
+m = WEPaDiM(backbone='resnet18', weights='random', taps=['layer1'], image_size=32, align=2, pool_radius=0).fit(list(make(8)))
+seen, rss = 0, []
+for p in m.stream(make(20_000)):
+    seen += len(p.scores)
+    rss.append(psutil.Process().memory_info().rss/2**20)
+out = dict(seen=seen, grown=max(rss) - max(rss[:len(rss)//20]))''')
+    assert out['seen'] == 20_000 and out['grown'] < 40, out
+
+
+def test_a_large_jpeg_is_decoded_small(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (75, 100, 3)).astype(np.uint8)).resize((4000, 3000)).save(tmp_path/'a.jpg')
+    out = child('''
+import resource
+from wepadim.data import image_tensor, load_image
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
+load_image(sys.argv[1], 256).load()
+before = peak()
+x = image_tensor(sys.argv[1], 'whole', 256)
+small = peak() - before
+load_image(sys.argv[1])
+out = dict(shape=list(x.shape), small=small, whole=peak() - before)''', tmp_path/'a.jpg')
+    assert out['shape'] == [3, 256, 256] and out['small'] < out['whole']/3, out   # in MiB; decoded at half its size, and a buffer or two
