@@ -54,6 +54,7 @@ mutate: $(STAMP)  ## break 20 lines, one at a time, and see that notebooks or te
 	@PATH="$(BIN):$$PATH" "$(BIN)/python" tools/mutate.py
 
 readme: $(STAMP)  ## write README.md from nbs/index.ipynb
+	@"$(BIN)/python" tools/method_picture.py
 	@"$(BIN)/python" tools/readme.py
 
 docs: $(STAMP)  ## render the site with quarto (which must be installed) into _docs

@@ -32,6 +32,35 @@ def unlinked(nbs):
     return [f'{p.name}: {t}' for p, text in pages for t in re.findall(r'\]\((?!https?:|#|mailto:)([^)#\s]+)', text) if not (p.parent/t).exists()]
 
 
+def unreachable(root):
+    "Pages that the sidebar does not list, and entries without a page."
+    import yaml
+    def listed(x): return [x] if isinstance(x, str) else [p for y in x for p in listed(y)] if isinstance(x, list) else listed(x.get('contents', []))
+    there, found = set(listed(yaml.safe_load((root/'_quarto.yml').read_text())['website']['sidebar'])), {str(p.relative_to(root/'nbs')) for p in (root/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts}
+    return sorted(there ^ found)
+
+
+def unfinished(proc, module_names):
+    "Pages, as the site gets them, without a description, pictures without a text for those who do not see them, broken links, public names that are not shown."
+    import nbformat, re
+    wrong, shown, names = [], set(), set()
+    for p in sorted(proc.rglob('*.ipynb')):
+        nb = nbformat.read(p, 4)
+        text = '\n'.join(c.source for c in nb.cells if c.cell_type != 'code')
+        if 'description:' not in nb.cells[0].source: wrong.append(f'{p.name}: no description')
+        wrong += [f'{p.name}: a picture without fig-alt: {c.source.splitlines()[0][:40]}' for c in nb.cells if c.cell_type == 'code' and any('image/png' in o.get('data', {}) for o in c.get('outputs', [])) and 'fig-alt' not in c.source]
+        out = ''.join(''.join(o.get('data', {}).get('text/markdown', '')) + o.get('text', '') for c in nb.cells if c.cell_type == 'code' for o in c.get('outputs', []))
+        wrong += [f'{p.name}: {t}' for t in re.findall(r'\]\((?!https?:|#|mailto:)([^)#\s]+)', text) if not (p.parent/t).exists() and not (p.parent/t).with_suffix('.ipynb').exists() and not (ROOT/'nbs'/p.relative_to(proc).parent/t).exists()]
+        shown |= set(re.findall(r'^#+\s+([A-Za-z_][\w.]*)', text + '\n' + out, re.M))
+    return wrong + [f'{n} is not shown' for n in sorted(module_names) if not any(s == n or s.endswith('.' + n) for s in shown)]
+
+
+def public_functions():
+    "Public functions and classes of the package."
+    import ast
+    return {n.name for p in (ROOT/'wepadim').glob('[!_]*.py') for n in ast.parse(p.read_text()).body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and not n.name.startswith('_')}
+
+
 with tempfile.TemporaryDirectory() as d:   # a copy, so that checking changes nothing
     copy = Path(d)/'wepadim'
     copy.mkdir()
@@ -48,4 +77,6 @@ with tempfile.TemporaryDirectory() as d:   # a copy, so that checking changes no
     run('from nbdev.serve import proc_nbs\nif __name__ == "__main__": proc_nbs(n_workers=0)', copy)   # not nbdev_proc_nbs: it would install quarto
     pages = {p.relative_to(copy/'nbs') for p in (copy/'nbs').rglob('*.ipynb')}
     verdict('docs pre-processing', [p for p in pages if not (copy/'_proc'/p).is_file()], 'see nbdev_proc_nbs')
+    verdict('every page in the sidebar', unreachable(ROOT), 'bring _quarto.yml up to date')
+    verdict('pages as the site gets them', unfinished(copy/'_proc', public_functions()), 'see CONTRIBUTING.md')
     verdict('size of notebooks', [p.name for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts and p.stat().st_size > 300_000], 'make their pictures smaller')

@@ -294,7 +294,7 @@ def safest(
     "The most regularised configuration among the best."
     best, regs = max(r['img_auc'] for r in synthetic), sorted({r['params']['cov_reg'] for r in synthetic})
     near = [i for i, r in enumerate(synthetic) if r['img_auc'] >= best - TOLERANCE]
-    return max(near, key=lambda i: (_strength(synthetic[i]['params'], regs), _merit(synthetic[i])))
+    return max(near, key=lambda i: (_strength(synthetic[i]['params'], regs), synthetic[i]['img_auc']))
 
 def choose_configuration(
     real:dict, # {key: result of a category on its test set}
