@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(CURDIR)/$(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install demo test bench study fuzz coverage mutate readme docs clean
+.PHONY: help install demo test bench study tutorials fuzz coverage mutate readme docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -43,6 +43,9 @@ study: $(STAMP)  ## measure every option on WEPADIM_DATA, or on the solar cells;
 	@mkdir -p results/study
 	@set -e; for n in $(STUDY); do "$(BIN)/python" -m papermill --kernel python3 nbs/$$n.ipynb results/study/$$(basename $$n).ipynb; done
 	@echo "executed notebooks in results/study"
+
+tutorials: $(STAMP)  ## run every tutorial from a fresh kernel
+	@PATH="$(BIN):$$PATH" "$(BIN)/python" tools/tutorials.py
 
 fuzz: $(STAMP)  ## load 5,000 damaged images and models, at most 5 minutes
 	@"$(BIN)/python" tools/fuzz.py

@@ -11,7 +11,8 @@ from wepadim.experiment import run_lock, run_single
 from wepadim.model import WEPaDiM
 
 ROOT = Path(__file__).resolve().parents[1]
-SMALL = '--preset recommended --models efficientnet-lite0 --image_size 96 --align 6 --heatmaps 0'.split()
+SLOW = '--preset recommended --models efficientnet-lite0 --image_size 96 --align 6 --heatmaps 0'.split() # chooses a pooling: long enough for a signal to come in time
+SMALL = [*SLOW, '--pool_radius', '0']
 GRID = [*SMALL, '--experiment_type', 'grid_search', '--wavelet_type', 'haar', 'db4', '--wavelet_level', '1', '2', '--sigma', '2', '4']
 finals = lambda save: [f for p in sorted(save.glob('*/efficientnet-lite0/*_final.json')) for f in json.loads(p.read_text())]
 numbers = lambda save: [{k: r[k] for k in ('class', 'img_auc', 'pixel_auc', 'aupro', 'n_train')} for p in sorted(save.glob('*/efficientnet-lite0/categories/*.json')) for r in [json.loads(p.read_text())]]
@@ -51,13 +52,13 @@ def wait_for(found, process, seconds=120):
 
 @pytest.mark.parametrize('which,code', [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_cleanly_and_the_run_goes_on(two, tmp_path, shell, which, code):
-    p = start('--data_path', two, '--save_path', tmp_path, *SMALL)
+    p = start('--data_path', two, '--save_path', tmp_path, *SLOW)
     wait_for(lambda: list(tmp_path.glob('*/efficientnet-lite0/categories/bottle.json')), p)
     p.send_signal(which)
     out, err = p.communicate(timeout=60)
     if p.returncode == 0: pytest.skip('it was finished before the signal came')
     assert p.returncode == code and err.strip().splitlines()[-1] == 'wepadim_run: stopped; finished categories are kept: run the same command again to go on' and 'Traceback' not in err
-    r = shell('wepadim_run', '--data_path', two, '--save_path', tmp_path, *SMALL)
+    r = shell('wepadim_run', '--data_path', two, '--save_path', tmp_path, *SLOW)
     assert r.returncode == 0 and 'bottle' in r.stdout and '(already done)' in r.stdout, r.stderr
     assert [x['class'] for x in numbers(tmp_path)] == ['bottle', 'cable']
 
@@ -187,7 +188,7 @@ def test_threads_batches_and_memory_do_not_move_scores(painted_cells):
     def scores(threads=2, batch=32, budget=1.0, name='recommended'):
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
-        try: return WEPaDiM(preset=name, backbone='efficientnet-lite0', memory_budget=budget).fit(good, batch).predict(test, batch).scores
+        try: return WEPaDiM(preset=name, backbone='efficientnet-lite0', image_size=128, memory_budget=budget, **(dict(align=8) if name == 'recommended' else {})).fit(good, batch).predict(test, batch).scores
         finally: torch.set_num_threads(before)
     for name in ('recommended', 'published'):
         want = scores(name=name)

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['AXES', 'Parser', 'Stopped', 'command', 'add_flags', 'given', 'new_parser', 'add_preset', 'add_overwrite', 'finish',
-           'axes', 'wepadim_run', 'experiment_notebook', 'drop_bars', 'run_notebook', 'run_parameters', 'search_all',
-           'ready', 'show', 'wepadim_phase1', 'wepadim_phase2', 'wepadim_ablation', 'wepadim_report', 'heatmap_names',
-           'predict_files', 'unreadable', 'wepadim_predict', 'wepadim_check', 'wepadim_demo', 'demo_lines']
+           'axes', 'wepadim_run', 'experiment_notebook', 'drop_bars', 'run_notebook', 'run_parameters', 'show_search',
+           'search_all', 'ready', 'show', 'wepadim_phase1', 'wepadim_phase2', 'wepadim_ablation', 'wepadim_report',
+           'heatmap_names', 'predict_files', 'unreadable', 'wepadim_predict', 'wepadim_check', 'wepadim_demo',
+           'demo_lines']
 
 # %% ../nbs/12_cli.ipynb #6bcb0dee
 import argparse, csv, errno, hashlib, io, os, re, signal, sys, threading
@@ -207,6 +208,24 @@ def run_parameters(
     options = {k: v for k, v in given(args, RunSettings).items() if k not in (*named, 'classes', 'models', 'experiment_type')}
     return dict(preset_name=args.preset, classes=list(run.classes or []), options=options, progress=sys.stderr.isatty(), **{k: getattr(run, k) or '' for k in named if k != 'gpu_id'}, gpu_id=run.gpu_id)
 
+# %% ../nbs/12_cli.ipynb #4da3656d
+def show_search(
+    folder, # results/<run>/<model>
+    selected:bool, # Was a configuration chosen for each category?
+):
+    "The best of a search by either metric, and what was chosen."
+    from wepadim.phases import best, selection_table, skipped
+    model = Path(folder).name
+    found = read_json(Path(folder)/f'{model}_wavelet_grid_search_results_final.json')
+    for why, n in skipped(found).items(): print(f'{model}: {n} skipped: {why}')
+    for m in ('avg_img_auc', 'avg_pixel_auc'):
+        print(f'\n{model}: best of {len(found)} by {m}, chosen on test labels')
+        show(best(found, m))
+    if not selected: return
+    chosen = read_json(Path(folder)/f'{model}_selection.json')
+    print(f"\n{model}: warning: {chosen['warning']}")
+    show(selection_table(chosen))
+
 # %% ../nbs/12_cli.ipynb #9e694596
 def search_all(
     command:str, # The command, for messages
@@ -222,7 +241,7 @@ def search_all(
 ):
     "Search a grid with each backbone, in a notebook, and print the best by either metric."
     from wepadim.experiment import clear_run, run_folder
-    from wepadim.phases import best, search_identity, selection_table, skipped
+    from wepadim.phases import search_identity
     from wepadim.search import settled
     failed, base_for, plan = {}, base_for or (lambda model: preset(args.preset, model, **settings)), []
     for base in map(base_for, run.models):   # a wrong value is found before the first kernel starts
@@ -234,15 +253,7 @@ def search_all(
     for model, one, folder in plan:
         sequential = dict(metric=metric) if name == 'sequential' else {}
         page = run_notebook(notebook, folder/model, dict(run_parameters(one, args), backbone=model, settings=settings, axes=axes, **sequential, **parameters), f'{notebook}.html')
-        found = read_json(folder/model/f'{model}_wavelet_grid_search_results_final.json')
-        for why, n in skipped(found).items(): print(f'{model}: {n} skipped: {why}')
-        for m in ('avg_img_auc', 'avg_pixel_auc'):
-            print(f'\n{model}: best of {len(found)} by {m}, chosen on test labels')
-            show(best(found, m))
-        if run.selection != 'none':
-            chosen = read_json(folder/model/f'{model}_selection.json')
-            print(f"\n{model}: warning: {chosen['warning']}")
-            show(selection_table(chosen))
+        show_search(folder/model, run.selection != 'none')
         print(f'results in {folder}, as a page: {page}')
         failed |= {f'{model} {k}': v for k, v in read_json(folder/model/f'{model}_resource_summary.json')['failed'].items()}
     finish(command, failed)

@@ -10,10 +10,10 @@ __all__ = ['BACKBONES', 'SUBBANDS', 'BANDS', 'WAVELETS', 'MODES', 'DATASET_TYPES
 # %% ../nbs/00_config.ipynb #51337ad4
 import difflib, json, os, tempfile
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pywt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 # %% ../nbs/00_config.ipynb #e87c0bb8
 class InputError(ValueError):
@@ -85,25 +85,44 @@ def _explain(
     if isinstance(err.get('ctx', {}).get('error'), InputError): return msg
     return f"setting {name}={given!r} is not valid: expected {msg} ({cls.model_fields[name].description})"
 
+# %% ../nbs/00_config.ipynb #f44c287b
+def _between(low:int, high:int, names:str):
+    "A check that a number is in a range."
+    def check(v):
+        if isinstance(v, int) and not low <= v <= high: raise ValueError(f'{names} or a number from {low} to {high}')
+        return v
+    return AfterValidator(check)
+
+def _once(v):
+    twice = next((x for x in v or () if v.count(x) > 1), None)
+    if twice: raise ValueError(f'each once; {twice} is named twice')
+    return v
+
+def _bands(v, info):
+    v = subbands(v)
+    return subbands(['LL', *(b for b in v if b != 'LL1')]) if 'LL1' in v and info.data.get('wavelet_level') == 1 else v   # they are the same there
+
+_Backbone, _Wavelet, _Bands = Annotated[str, AfterValidator(one_backbone)], Annotated[str, AfterValidator(lambda v: choose(v, WAVELETS, 'wavelet'))], Annotated[tuple[str, ...], BeforeValidator(_bands)]
+
 # %% ../nbs/00_config.ipynb #568907c2
 class Settings(_Strict):
     "What a detector is: backbone, wavelet, Gaussian and map (paper, sections 3 and 4)."
-    backbone: str = Field('resnet18', description='the frozen ImageNet network')
+    backbone: _Backbone = Field('resnet18', description='the frozen ImageNet network')
     taps: tuple[str, ...]|None = Field(None, description='its layers to read, by name; None: the published ones')
     input: Literal['crop', 'whole'] = Field('whole', description='crop: resize and centre crop as published; whole: nothing cut away')
     image_size: int = Field(256, ge=32, le=2048, description='side of the square input, in pixels')
-    wavelet_type: str = Field('haar', description='a discrete wavelet of PyWavelets')
+    wavelet_type: _Wavelet = Field('haar', description='a discrete wavelet of PyWavelets')
     wavelet_level: int = Field(1, ge=1, le=8, description='levels of decomposition')
-    wavelet_kept_subbands: tuple[str, ...] = Field(('LL',), description='the sub-bands to keep: LL, LH, HL, HH; LL1 is the approximation of level 1, for a second, finer scale')
+    wavelet_kept_subbands: _Bands = Field(('LL',), description='the sub-bands to keep: LL, LH, HL, HH; LL1 is the approximation of level 1, for a second, finer scale')
     wavelet_mode: Literal[MODES] = Field('zero', description='how a map goes on beyond its border')
     wavelet_transform: Literal['dwt', 'swt', 'none'] = Field('dwt', description='decimated (published), stationary, or none: the maps themselves (PaDiM)')
-    align: Literal['smallest', 'largest']|int = Field(16, description='common grid: of the smallest tap, of the largest, or this many cells a side')
+    align: Annotated[Literal['smallest', 'largest']|int, _between(1, 256, 'smallest, largest')] = Field(16, description='common grid: of the smallest tap, of the largest, or this many cells a side')
     align_geometry: Literal['centred', 'stretched'] = Field('centred', description='where coefficients lie: at their true places, or as if they covered exactly the image (published)')
     reduce: Literal['none', 'random', 'pca'] = Field('none', description='fewer channels: randomly chosen ones (PaDiM), or principal components of the good images')
     n_channels: int = Field(100, ge=1, le=4096, description='how many channels reduce leaves')
     cov_reg: float = Field(0.05, ge=0, le=1e6, description='added to the diagonal of the covariance')
     cov_reg_unit: Literal['absolute', 'relative'] = Field('relative', description='of cov_reg: 1 (published), or the mean variance of the channels')
-    pool_radius: Literal['auto', 'all']|int = Field('auto', description='cells around a position whose vectors it learns from as well; 0: none (published); all: one Gaussian; auto: chosen on painted defects')
+    pool_radius: Annotated[Literal['auto', 'all']|int, _between(0, 8, 'auto, all')] = Field('auto', description='cells around a position whose vectors it learns from as well; 0: none (published); all: one Gaussian; auto: chosen on painted defects')
     pool_shrink: float = Field(0.0, ge=0, le=1, description="part of each covariance that is the whole grid's; chosen with pool_radius if that is auto")
     distance: Literal['squared', 'sqrt'] = Field('sqrt', description='the Mahalanobis distance, squared (published) or not')
     sigma: float = Field(4.0, ge=0, le=64, description='width of the smoothing, in pixels of the input; 0: none')
@@ -111,27 +130,6 @@ class Settings(_Strict):
     image_score: Literal['max', 'top'] = Field('max', description="an image's score: the map's maximum (published), or the mean of its highest 1%")
     false_alarm_rate: float = Field(0.01, gt=0, lt=1, description='the threshold is set so that this part of the good parts is an alarm')
     seed: int = Field(1024, ge=0, le=2**32-1, description='of everything random')
-
-    @field_validator('wavelet_kept_subbands', mode='before')
-    def _order(cls, v, info):
-        v = subbands(v)
-        return subbands(['LL', *(b for b in v if b != 'LL1')]) if 'LL1' in v and info.data.get('wavelet_level') == 1 else v   # they are the same there
-
-    @field_validator('backbone')
-    def _known(cls, v): return one_backbone(v)
-
-    @field_validator('wavelet_type')
-    def _discrete(cls, v): return choose(v, WAVELETS, 'wavelet')
-
-    @field_validator('align')
-    def _grid(cls, v):
-        if isinstance(v, int) and not 1 <= v <= 256: raise ValueError('smallest, largest or a number from 1 to 256')
-        return v
-
-    @field_validator('pool_radius')
-    def _radius(cls, v):
-        if isinstance(v, int) and not 0 <= v <= 8: raise ValueError('auto, all or a number from 0 to 8')
-        return v
 
 # %% ../nbs/00_config.ipynb #24901658
 def describe(
@@ -146,8 +144,8 @@ class RunSettings(_Strict):
     experiment_type: Literal['single', 'grid_search'] = Field('single', description='single: one configuration; grid_search: all combinations of the values given')
     dataset_type: Literal[DATASET_TYPES] = Field('auto', description='layout of the data; auto: found by looking')
     data_path: str = Field('./data/MVTec', description='root folder of the data set')
-    classes: tuple[str, ...]|None = Field(None, description='categories to run; None: all that are there')
-    models: tuple[str, ...] = Field(('resnet18',), min_length=1, description='backbones to run')
+    classes: Annotated[tuple[str, ...]|None, AfterValidator(_once)] = Field(None, description='categories to run; None: all that are there')
+    models: Annotated[tuple[_Backbone, ...], AfterValidator(_once)] = Field(('resnet18',), min_length=1, description='backbones to run')
     weights: str|None = Field(None, description='a weights file, or a folder of them; None: see the backbone page')
     selection: Literal['none', 'synthetic', 'test_labels'] = Field('none', description='searches choose a configuration for each category: not at all, on painted defects, or on test labels (an upper bound that nobody can have)')
     max_train_samples: int|None = Field(None, ge=2, description='use only the first N training images')
@@ -166,15 +164,6 @@ class RunSettings(_Strict):
     run_name: str|None = Field(None, pattern=r'^[\w][\w.+-]*$', max_length=200, description='folder of this run; None: named after the data and the settings')
     save_model: bool = Field(False, description='keep the fitted detector of every category')
     heatmaps: int = Field(4, ge=0, le=1000, description='heat maps to draw for each category')
-
-    @field_validator('models')
-    def _known(cls, v): return tuple(map(one_backbone, v))
-
-    @field_validator('models', 'classes')
-    def _once(cls, v):
-        twice = next((x for x in v or () if v.count(x) > 1), None)
-        if twice: raise ValueError(f'each once; {twice} is named twice')
-        return v
 
     @property
     def working_memory(self):

@@ -92,6 +92,7 @@ def _connect(scheduler:str):
         raise InputError(f"--scheduler {scheduler}: it has no workers; start some with `dask worker {scheduler} --nworkers 2 --nthreads 1`")
     return client, {a: (sum(n for _, n in ws), i) for ws in hosts.values() for i, (a, _) in enumerate(ws)}
 
+# %% ../nbs/08a_jobs.ipynb #406fd352
 def _on_worker(work, args, places):
     "Run a job in a Dask worker."
     from distributed import get_worker

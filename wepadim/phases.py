@@ -288,6 +288,7 @@ def _strength(p:dict, regs:list)->int:
     "How regularised a configuration is: one point each for pooling and shrinkage, and the rank of its cov_reg."
     return (p.get('pool_radius', 0) != 0) + (p.get('pool_shrink', 0) > 0) + regs.index(p['cov_reg'])
 
+# %% ../nbs/10_phases.ipynb #add19eb2
 def safest(
     synthetic:list, # From `synthetic_scores`
 )->int: # Its index
@@ -296,6 +297,7 @@ def safest(
     near = [i for i, r in enumerate(synthetic) if r['img_auc'] >= best - TOLERANCE]
     return max(near, key=lambda i: (_strength(synthetic[i]['params'], regs), synthetic[i]['img_auc']))
 
+# %% ../nbs/10_phases.ipynb #6f334bde
 def choose_configuration(
     real:dict, # {key: result of a category on its test set}
     synthetic:list|None, # From `synthetic_scores`; None: choose by test labels alone

@@ -57,6 +57,7 @@ def row_moments(
     z = X.transpose(0, 1).double() - origin
     return tuple(box_sum(m[None], r)[0] if r else m for m in (z.sum(1), z.mT @ z))
 
+# %% ../nbs/04a_pooling.ipynb #30f91407
 def neighbourhood_moments(
     X:torch.Tensor, # [N, P, C], float32
     grid:tuple, # (h, w), P = h w

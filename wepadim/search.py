@@ -202,6 +202,7 @@ def embed_all(
             emb.split([m[i:i+32] for m in maps], {b: z[rows][i:i+32] for b, z in Z.items()})
     return Z, emb.grid
 
+# %% ../nbs/07_search.ipynb #30594622
 def pass_distances(
     configs:list, # `Settings` of one pass
     train:list, # Maps of the training images, one [N, C, H, W] a tap

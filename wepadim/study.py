@@ -184,6 +184,7 @@ def own_grids(
         total = total + score_maps(alone, *d.values(), grid)
     return total.clamp_(min=0).sqrt_()
 
+# %% ../nbs/10a_study.ipynb #453c1577
 def tried(
     cat, # A `Category`
     settings:Settings, # The detector
@@ -281,6 +282,7 @@ def criteria(
     return [{'category': cat.name, 'radius': r, 'shrink': a, 'image AUROC': pct(m['img_auc']), 'AUPRO': pct(m['aupro']), 'painted': round(100*j['painted'], 2), 'painted AUPRO': round(100*j['painted_aupro'], 2), 'likelihood': round(j['likelihood'], 3)}
             for (r, a), m, j in zip(POOLINGS, real, judged)]
 
+# %% ../nbs/10a_study.ipynb #050987e8
 def choice_row(
     rows:list, # From `criteria`
 )->dict: # What each criterion chooses, and the real image AUROC that it gets
