@@ -237,6 +237,16 @@ def test_names_of_categories(data, tmp_path, call):
     (data/'cell').rename(data/'my part, <new> & 漢字')
     code, err, out = call('wepadim_run', '--data_path', data, '--save_path', tmp_path/'r', *SMALL, '--save_model')
     assert code == 0 and 'my part, <new> & 漢字' in out, err
+    assert call('wepadim_report', tmp_path/'r', '--out', tmp_path/'report')[0] == 0
+    for page in (tmp_path/'report').glob('*.html'): assert '<new>' not in page.read_text(), page   # names are text, not markup
+    assert '&lt;new&gt;' in (tmp_path/'report'/'categories.html').read_text()
+
+
+@pytest.mark.parametrize('flag', ['--data_path', '--save_path', '--weights'])
+def test_a_link_to_itself(flag, few, tmp_path, call):
+    (tmp_path/'loop').symlink_to('loop')
+    flags = {'--data_path': few, '--save_path': tmp_path/'r', flag: tmp_path/'loop'}
+    refused(call('wepadim_run', *[x for kv in flags.items() for x in kv], *SMALL), 'loop')
 
 
 # ---------- settings ----------

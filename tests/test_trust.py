@@ -110,6 +110,15 @@ def test_a_full_disk(two, tmp_path, shell):
     finally: subprocess.run(['umount', disk], check=True)
 
 
+def test_a_read_only_disk(two, tmp_path, shell):
+    (tmp_path/'disk').mkdir()
+    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'ro', 'tmpfs', tmp_path/'disk'], capture_output=True).returncode: pytest.skip('this test mounts a tmpfs, which needs root')
+    try:
+        r = shell('wepadim_run', '--data_path', two, '--save_path', tmp_path/'disk', *SMALL)
+        assert r.returncode == 2 and len(r.stderr.strip().splitlines()) == 1 and 'Read-only file system' in r.stderr and '--save_path' in r.stderr, r.stderr
+    finally: subprocess.run(['umount', tmp_path/'disk'], check=True)
+
+
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path/'file').write_text('x')
     with pytest.raises(CannotWrite, match='cannot be written'): write_atomic(tmp_path/'file'/'a.json', '{}')

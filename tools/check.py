@@ -29,7 +29,8 @@ def unlinked(nbs):
     "Links to pages that are not there, in the notebooks' prose."
     import nbformat, re
     pages = [(p, ''.join(c.source for c in nbformat.read(p, 4).cells if c.cell_type == 'markdown')) for p in nbs.rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts]
-    return [f'{p.name}: {t}' for p, text in pages for t in re.findall(r'\]\((?!https?:|#|mailto:)([^)#\s]+)', text) if not (p.parent/t).exists()]
+    gone = [f'{p.name}: {t}' for p, text in pages for t in re.findall(re.escape(readme.REPO) + r'([^)#\s]+)', text) if not (ROOT/t).exists()]
+    return gone + [f'{p.name}: {t}' for p, text in pages for t in re.findall(r'\]\((?!https?:|#|mailto:)([^)#\s]+)', text) if not (p.parent/t).exists()]
 
 
 def unreachable(root):
@@ -50,7 +51,7 @@ def unfinished(proc, module_names):
         if 'description:' not in nb.cells[0].source: wrong.append(f'{p.name}: no description')
         wrong += [f'{p.name}: a picture without fig-alt: {c.source.splitlines()[0][:40]}' for c in nb.cells if c.cell_type == 'code' and any('image/png' in o.get('data', {}) for o in c.get('outputs', [])) and 'fig-alt' not in c.source]
         out = ''.join(''.join(o.get('data', {}).get('text/markdown', '')) + o.get('text', '') for c in nb.cells if c.cell_type == 'code' for o in c.get('outputs', []))
-        wrong += [f'{p.name}: {t}' for t in re.findall(r'\]\((?!https?:|#|mailto:)([^)#\s]+)', text) if not (p.parent/t).exists() and not (p.parent/t).with_suffix('.ipynb').exists() and not (ROOT/'nbs'/p.relative_to(proc).parent/t).exists()]
+        wrong += [f'{p.name}: {t}' for t in re.findall(r'\]\((?!https?:|#|mailto:)([^)#\s]+)', text) if not (p.parent/t).exists() and not (p.parent/t).with_suffix('.ipynb').exists() and not t.startswith('images/')]
         shown |= set(re.findall(r'^#+\s+([A-Za-z_][\w.]*)', text + '\n' + out, re.M))
     return wrong + [f'{n} is not shown' for n in sorted(module_names) if not any(s == n or s.endswith('.' + n) for s in shown)]
 

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import nbformat
 
+REPO = 'https://github.com/wepadim/wepadim/blob/main/' # how pages of the site link to files that are not pages
 HEAD = '<!-- Made from nbs/index.ipynb by `make readme`: edit that, not this. -->\n\n'
 
 
 def link(m):
     "A link of nbs/ as seen from the top folder."
     target = m[2]
+    if target.startswith(REPO): return f'{m[1]}({target.removeprefix(REPO)})'
     return m[0] if re.match(r'https?:|#|mailto:', target) else f'{m[1]}({target[3:] if target.startswith("../") else "nbs/" + target})'
 
 
