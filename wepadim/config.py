@@ -154,7 +154,7 @@ class RunSettings(_Strict):
     test_batch_size: int = Field(32, ge=1, le=4096, description='images at once in testing')
     gpu_id: int = Field(-1, ge=-1, description='which GPU; -1: the CPU')
     amp: bool = Field(False, description='bfloat16 in the backbone, on a GPU')
-    memory_budget: float = Field(2.5, gt=0, le=1024, description='the most memory that fitting a detector may need, in GiB; embeddings that do not fit are kept in a temporary file (a search holds its feature maps in memory)')
+    memory_budget: float = Field(2.75, gt=0, le=1024, description='the most memory that fitting a detector may need, in GiB; embeddings that do not fit are kept in a temporary file (a search holds its feature maps in memory)')
     workers: int = Field(1, ge=1, le=256, description='processes of this machine that categories and backbones are spread over')
     scheduler: str|None = Field(None, pattern=r'^(tcp|tls|ucx|ws)://.+', description='address of a Dask scheduler, tcp://host:port: run the categories on its workers')
     skip_bad_images: bool = Field(False, description='leave out images that cannot be read, and say so; without it they are an error')

@@ -39,7 +39,7 @@ class WEPaDiM:
         weights=None, # Backbone weights, see `backbone.find_weights`
         gpu_id:int=-1, # Which GPU; -1: the CPU
         amp:bool=False, # bfloat16 in the backbone, on a GPU
-        memory_budget:float=2.5, # The most memory that fitting may need, in GiB; embeddings that do not fit are kept in a temporary file
+        memory_budget:float=2.75, # The most memory that fitting may need, in GiB; embeddings that do not fit are kept in a temporary file
         **changes, # Single settings that win over the preset's
     ):
         self.settings = settings or from_preset(preset, **changes)
@@ -116,7 +116,7 @@ class Room:
     spill: bool # embeddings are kept in a file
     working: float # GiB for the work on a slice of positions
 
-PROGRAM, WORK = 1.2, (0.06, 1.0) # GiB: libraries, network and a batch of images; working memory, least and most
+PROGRAM, WORK = 1.4, (0.06, 1.0) # GiB: libraries, network and a batch of images; working memory, least and most
 
 def room_for(
     budget:float, # GiB
