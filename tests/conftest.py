@@ -66,3 +66,13 @@ def painted_cells(tmp_path_factory):
         put(image, 'test', kind, f'{i:03}.png')
         put(mask.astype(np.uint8)*255, 'ground_truth', kind, f'{i:03}_mask.png')
     return root
+
+
+@pytest.fixture(scope='session')
+def two(painted_cells, tmp_path_factory):
+    "Two categories of painted cells, the second with fewer training images."
+    import shutil
+    root = tmp_path_factory.mktemp('two')/'MVTec'
+    for name in ('bottle', 'cable'): shutil.copytree(painted_cells/'cell', root/name)
+    for p in sorted((root/'cable'/'train'/'good').iterdir())[12:]: p.unlink()
+    return root

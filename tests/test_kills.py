@@ -24,14 +24,6 @@ def results(save):
     return drop(json.loads(path.read_text()))
 
 
-@pytest.fixture(scope='module')
-def two(painted_cells, tmp_path_factory):
-    root = tmp_path_factory.mktemp('two')
-    for name in ('bottle', 'cable'): shutil.copytree(painted_cells/'cell', root/name)
-    for p in sorted((root/'cable'/'train'/'good').iterdir())[12:]: p.unlink()
-    return root
-
-
 def test_a_search_that_is_killed_25_times(two, tmp_path):
     context, rng, kills, ends = multiprocessing.get_context('forkserver'), np.random.default_rng(0), 0, 0
     context.set_forkserver_preload(['wepadim.phases'])

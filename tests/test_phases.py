@@ -10,24 +10,15 @@ GRID = dict(wavelet_type=['haar', 'db4'], wavelet_kept_subbands=['LL', 'LL|LH|HL
 FLAGS = '--models efficientnet-lite0 --preset recommended --image_size 96 --align 6 --experiment_type grid_search --wavelet_type haar db4 --wavelet_level 1 2 --sigma 2 4'.split()
 
 
-@pytest.fixture(scope='session')
-def two_categories(painted_cells, tmp_path_factory):
-    "Two categories of painted cells, the second with fewer training images."
-    root = tmp_path_factory.mktemp('two')/'MVTec'
-    for name in ('bottle', 'cable'): shutil.copytree(painted_cells/'cell', root/name)
-    for p in sorted((root/'cable'/'train'/'good').iterdir())[12:]: p.unlink()
-    return root
-
-
 def execute(name, where, **parameters):
     papermill.execute_notebook(str(NOTEBOOKS/f'{name}.ipynb'), str(where/f'{name}.ipynb'), parameters, kernel_name='python3', progress_bar=False)
     cells = [c for c in nbformat.read(where/f'{name}.ipynb', 4).cells if c.cell_type == 'code']
     return '\n'.join(o.get('text', '') or str(o.get('data', {}).get('text/html', '')) for c in cells for o in c.outputs), sum('image/png' in o.get('data', {}) for c in cells for o in c.outputs)
 
 
-def test_the_four_notebooks(two_categories, tmp_path):
+def test_the_four_notebooks(two, tmp_path):
     "Phase 1, phase 2 from what it found, the ablation and the report, one after the other, and what is in their tables."
-    common = dict(dataset_type='mvtec', data_path=str(two_categories), preset_name='recommended', save_path=str(tmp_path), settings=SMALL, progress=False)
+    common = dict(dataset_type='mvtec', data_path=str(two), preset_name='recommended', save_path=str(tmp_path), settings=SMALL, progress=False)
     text, pictures = execute('phase1_search', tmp_path, backbone='efficientnet-lite0', grid='custom', axes=GRID, run_name='p1', **common)
     model = tmp_path/'p1'/'efficientnet-lite0'
     found = json.loads((model/'efficientnet-lite0_wavelet_grid_search_results_final.json').read_text())
@@ -66,15 +57,15 @@ def test_an_unknown_notebook_parameter(tmp_path):
 def finals(folder): return {p.name: p.read_bytes() for p in folder.glob('*/efficientnet-lite0/*_final.json')}
 
 
-def test_failure_kill_and_damage_end_like_an_undisturbed_run(two_categories, tmp_path, shell):
+def test_failure_kill_and_damage_end_like_an_undisturbed_run(two, tmp_path, shell):
     search = lambda data, save, *more: shell('wepadim_run', '--data_path', data, '--save_path', save, *FLAGS, *more)
-    r = search(two_categories, tmp_path/'calm', '--cache_dir', tmp_path/'cache')
+    r = search(two, tmp_path/'calm', '--cache_dir', tmp_path/'cache')
     assert r.returncode == 0 and r.stderr == '', r.stderr
     calm = finals(tmp_path/'calm')
     assert len(calm) == 1 and len(list((tmp_path/'cache').glob('*.safetensors'))) == 2
     # a category that fails: the other goes on, the reason is recorded, exit code 1
     broken = tmp_path/'MVTec'
-    shutil.copytree(two_categories, broken)
+    shutil.copytree(two, broken)
     (broken/'bottle'/'train'/'good'/'003.png').write_text('no image')
     r = search(broken, tmp_path/'save', '--run_name', 'mine')
     assert r.returncode == 1 and 'bottle failed' in r.stderr and '003.png' in r.stderr and 'Traceback' not in r.stderr, r.stderr
@@ -83,7 +74,7 @@ def test_failure_kill_and_damage_end_like_an_undisturbed_run(two_categories, tmp
     [found] = finals(tmp_path/'save').values()
     assert all([r['class'] for r in f['class_results']] == ['cable', 'bottle'] and f['class_results'][1]['img_auc'] is None for f in json.loads(found))
     # mended, started again, and killed as soon as something new is there
-    shutil.copy(two_categories/'bottle'/'train'/'good'/'003.png', broken/'bottle'/'train'/'good'/'003.png')
+    shutil.copy(two/'bottle'/'train'/'good'/'003.png', broken/'bottle'/'train'/'good'/'003.png')
     before = [p.read_bytes() for p in sorted((model/'passes'/'cable').iterdir())]
     p = subprocess.Popen([Path(sys.executable).with_name('wepadim_run'), '--data_path', broken, '--save_path', tmp_path/'save', '--run_name', 'mine', *FLAGS],
                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)

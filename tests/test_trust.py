@@ -26,15 +26,6 @@ def same(a, b):
 
 
 @pytest.fixture(scope='module')
-def two(painted_cells, tmp_path_factory):
-    "Two categories."
-    root = tmp_path_factory.mktemp('two')
-    for name in ('bottle', 'cable'): shutil.copytree(painted_cells/'cell', root/name)
-    for p in sorted((root/'cable'/'train'/'good').iterdir())[12:]: p.unlink()
-    return root
-
-
-@pytest.fixture(scope='module')
 def model(painted_cells, tmp_path_factory):
     "A small fitted model on disk."
     m = WEPaDiM(backbone='efficientnet-lite0', image_size=64, align=4, pool_radius=0)

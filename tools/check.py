@@ -25,12 +25,13 @@ def verdict(what, wrong, fix):
     print(f'{what}: ok')
 
 
-def unlinked(nbs):
-    "Links to pages that are not there, in the notebooks' prose."
+def unlinked(proc):
+    "Links of the pages, as the site gets them, to pages and files that are not there."
     import nbformat, re
-    pages = [(p, ''.join(c.source for c in nbformat.read(p, 4).cells if c.cell_type == 'markdown')) for p in nbs.rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts]
+    pages = [(p, ''.join(c.source for c in nbformat.read(p, 4).cells if c.cell_type != 'code')) for p in proc.rglob('*.ipynb')]
     gone = [f'{p.name}: {t}' for p, text in pages for t in re.findall(re.escape(readme.REPO) + r'([^)#\s]+)', text) if not (ROOT/t).exists()]
-    return gone + [f'{p.name}: {t}' for p, text in pages for t in re.findall(r'\]\((?!https?:|#|mailto:)([^)#\s]+)', text) if not (p.parent/t).exists()]
+    there = lambda p, t: (p.parent/t).exists() or (p.parent/t).with_suffix('.ipynb').exists() or (ROOT/'nbs'/'images') in (ROOT/'nbs'/p.relative_to(proc).parent/t).resolve().parents
+    return gone + [f'{p.name}: {t}' for p, text in pages for t in re.findall(r'\]\((?!https?:|#|mailto:)([^)#\s]+)', text) if not there(p, t)]
 
 
 def unreachable(root):
@@ -41,25 +42,19 @@ def unreachable(root):
     return sorted(there ^ found)
 
 
-def unfinished(proc, module_names):
-    "Pages, as the site gets them, without a description, pictures without a text for those who do not see them, broken links, public names that are not shown."
+def unfinished(proc):
+    "Pages, as the site gets them, without a description, pictures without a text for those who do not see them, public names that are not shown."
     import nbformat, re
-    wrong, shown, names = [], set(), set()
+    from wepadim._modidx import d as index
+    wrong, shown = [], set()
     for p in sorted(proc.rglob('*.ipynb')):
         nb = nbformat.read(p, 4)
-        text = '\n'.join(c.source for c in nb.cells if c.cell_type != 'code')
         if 'description:' not in nb.cells[0].source: wrong.append(f'{p.name}: no description')
-        wrong += [f'{p.name}: a picture without fig-alt: {c.source.splitlines()[0][:40]}' for c in nb.cells if c.cell_type == 'code' and any('image/png' in o.get('data', {}) for o in c.get('outputs', [])) and 'fig-alt' not in c.source]
-        out = ''.join(''.join(o.get('data', {}).get('text/markdown', '')) + o.get('text', '') for c in nb.cells if c.cell_type == 'code' for o in c.get('outputs', []))
-        wrong += [f'{p.name}: {t}' for t in re.findall(r'\]\((?!https?:|#|mailto:)([^)#\s]+)', text) if not (p.parent/t).exists() and not (p.parent/t).with_suffix('.ipynb').exists() and not t.startswith('images/')]
-        shown |= set(re.findall(r'^#+\s+([A-Za-z_][\w.]*)', text + '\n' + out, re.M))
-    return wrong + [f'{n} is not shown' for n in sorted(module_names) if not any(s == n or s.endswith('.' + n) for s in shown)]
-
-
-def public_functions():
-    "Public functions and classes of the package."
-    import ast
-    return {n.name for p in (ROOT/'wepadim').glob('[!_]*.py') for n in ast.parse(p.read_text()).body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and not n.name.startswith('_')}
+        pictures = [c for c in nb.cells if c.cell_type == 'code' and any('image/png' in o.get('data', {}) for o in c.get('outputs', []))]
+        wrong += [f'{p.name}: a picture without fig-alt: {c.source.splitlines()[0][:40]}' for c in pictures if 'fig-alt' not in c.source]
+        shown |= {n for c in nb.cells for n in re.findall(r'^show_doc\(([\w.]+)', c.source, re.M)}
+    public = {'.'.join(n.split('.')[2:]) for names in index['syms'].values() for n in names}
+    return wrong + [f'{n} is not shown' for n in sorted(public) if not re.search(r'(^|\.)_', n) and n not in shown]
 
 
 with tempfile.TemporaryDirectory() as d:   # a copy, so that checking changes nothing
@@ -74,10 +69,10 @@ with tempfile.TemporaryDirectory() as d:   # a copy, so that checking changes no
     run('from nbdev.doclinks import nbdev_export; nbdev_export()', copy)
     verdict('library as exported', differing(ROOT/'wepadim', copy/'wepadim', '*.py'), 'run nbdev_export and commit; never edit wepadim/ by hand')
     verdict('README as index.ipynb', [] if (ROOT/'README.md').read_text() == readme.render(ROOT) else ['README.md'], 'run `make readme` and commit')
-    verdict('links between pages', unlinked(ROOT/'nbs'), 'mend the links')
     run('from nbdev.serve import proc_nbs\nif __name__ == "__main__": proc_nbs(n_workers=0)', copy)   # not nbdev_proc_nbs: it would install quarto
     pages = {p.relative_to(copy/'nbs') for p in (copy/'nbs').rglob('*.ipynb')}
     verdict('docs pre-processing', [p for p in pages if not (copy/'_proc'/p).is_file()], 'see nbdev_proc_nbs')
     verdict('every page in the sidebar', unreachable(ROOT), 'bring _quarto.yml up to date')
-    verdict('pages as the site gets them', unfinished(copy/'_proc', public_functions()), 'see CONTRIBUTING.md')
+    verdict('links between pages', unlinked(copy/'_proc'), 'mend the links')
+    verdict('pages as the site gets them', unfinished(copy/'_proc'), 'see CONTRIBUTING.md')
     verdict('size of notebooks', [p.name for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts and p.stat().st_size > 300_000], 'make their pictures smaller')

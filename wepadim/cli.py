@@ -6,8 +6,7 @@
 __all__ = ['AXES', 'Parser', 'Stopped', 'command', 'add_flags', 'given', 'new_parser', 'add_preset', 'add_overwrite', 'finish',
            'axes', 'wepadim_run', 'experiment_notebook', 'drop_bars', 'run_notebook', 'run_parameters', 'show_search',
            'search_all', 'ready', 'show', 'wepadim_phase1', 'wepadim_phase2', 'wepadim_ablation', 'wepadim_report',
-           'heatmap_names', 'predict_files', 'unreadable', 'wepadim_predict', 'wepadim_check', 'wepadim_demo',
-           'demo_lines']
+           'heatmap_names', 'predict_files', 'wepadim_predict', 'wepadim_check', 'wepadim_demo', 'demo_lines']
 
 # %% ../nbs/12_cli.ipynb #6bcb0dee
 import argparse, csv, errno, hashlib, io, os, re, signal, sys, threading
@@ -22,6 +21,7 @@ from .config import BACKBONES, InputError, PRESETS, RunSettings, Settings, descr
 class Parser(argparse.ArgumentParser):
     "An argument parser whose errors are one line."
     def error(self, message):
+        "Print it in one line and exit with 2."
         print(f"{self.prog}: error: {message}; see {self.prog} --help", file=sys.stderr)
         sys.exit(2)
 
@@ -432,24 +432,13 @@ def predict_files(
     write_json(out/'run.json', dict(images=len(paths), skipped_images=[f'{os.path.relpath(p, out)}: {why}' for p, why in skipped], threshold=model.threshold, thresholds={k: v.as_dict() for k, v in model.thresholds.items()}, pooling=model.pooling, scale=model.scale, weights_sha256=model.backbone.sha256, **stamp(model.settings)))
     return write_atomic(out/'scores.csv', rows.getvalue())
 
-# %% ../nbs/12_cli.ipynb #a9f61f20
-def unreadable(
-    paths:list, # Image files
-)->dict: # {path: why}
-    "The images that cannot be read."
-    from concurrent.futures import ThreadPoolExecutor
-    from wepadim.data import load_image
-    def why(p):
-        try: load_image(p)
-        except InputError as e: return str(e)
-    with ThreadPoolExecutor() as pool: return {p: w for p, w in zip(paths, pool.map(why, paths)) if w}
-
 # %% ../nbs/12_cli.ipynb #d4841502
 @command
 def wepadim_predict(argv=None):
     "Score images with a saved model."
     args = _predict_parser().parse_args(argv)
     if args.batch_size < 1: raise InputError(f'--batch_size {args.batch_size}: expected a number from 1')
+    from wepadim.data import unreadable
     from wepadim.model import WEPaDiM, as_images
     model = WEPaDiM.load(args.model, args.gpu_id)
     if args.threshold is not None: model.set_threshold(args.threshold)

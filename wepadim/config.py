@@ -98,6 +98,10 @@ def _once(v):
     if twice: raise ValueError(f'each once; {twice} is named twice')
     return v
 
+def _alone(v, info):
+    if v and info.data.get('workers', 1) > 1: raise InputError(f"--workers {info.data['workers']} and --scheduler {v}: give one or the other")
+    return v
+
 def _bands(v, info):
     v = subbands(v)
     return subbands(['LL', *(b for b in v if b != 'LL1')]) if 'LL1' in v and info.data.get('wavelet_level') == 1 else v   # they are the same there
@@ -156,7 +160,7 @@ class RunSettings(_Strict):
     amp: bool = Field(False, description='bfloat16 in the backbone, on a GPU')
     memory_budget: float = Field(2.75, gt=0, le=1024, description='the most memory that fitting a detector may need, in GiB; embeddings that do not fit are kept in a temporary file (a search holds its feature maps in memory)')
     workers: int = Field(1, ge=1, le=256, description='processes of this machine that categories and backbones are spread over')
-    scheduler: str|None = Field(None, pattern=r'^(tcp|tls|ucx|ws)://.+', description='address of a Dask scheduler, tcp://host:port: run the categories on its workers')
+    scheduler: Annotated[str|None, AfterValidator(_alone)] = Field(None, pattern=r'^(tcp|tls|ucx|ws)://.+', description='address of a Dask scheduler, tcp://host:port: run the categories on its workers')
     skip_bad_images: bool = Field(False, description='leave out images that cannot be read, and say so; without it they are an error')
     cache_dir: str|None = Field(None, description='searches keep feature maps in this folder and use them again; None: they do not')
     cache_gib: float = Field(20.0, gt=0, description='largest size of that folder, in GiB; what was used longest ago goes first')

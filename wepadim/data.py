@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EXTENSIONS', 'MVTEC', 'VISA', 'to_rgb', 'load_image', 'image_size', 'view', 'image_tensor', 'load_mask', 'mask_view',
            'Sample', 'Category', 'image_files', 'folder_category', 'elpv_root', 'detect_layout', 'categories',
-           'category', 'limit', 'Problem', 'check', 'readable', 'fingerprint', 'batches']
+           'category', 'limit', 'Problem', 'check', 'unreadable', 'readable', 'fingerprint', 'batches']
 
 # %% ../nbs/01_data.ipynb #6d1db66e
 import csv, hashlib, importlib.util, os
@@ -370,18 +370,25 @@ def check(
         for ps in tqdm(pool.map(_check_sample, samples), total=len(samples), desc='checking', disable=None if progress else True): found += ps
     return found
 
+# %% ../nbs/01_data.ipynb #d24a2a6e
+def unreadable(
+    paths, # Image files
+)->dict: # {path: why not}
+    "The images that cannot be read."
+    def why(p):
+        try: load_image(p)
+        except InputError as e: return str(e)
+    with ThreadPoolExecutor() as pool: return {p: w for p, w in zip(paths, pool.map(why, paths)) if w}
+
 # %% ../nbs/01_data.ipynb #7a181bf2
 def readable(
     cat:Category, # A category
 )->Category: # With `skipped`
     "The category without the images that cannot be read."
-    def problem(s):
-        try: load_image(s.path)
-        except InputError as e: return Problem(os.path.relpath(s.path, cat.root), str(e).removeprefix(f'{s.path}: ').split(';')[0], 'left out')
-    with ThreadPoolExecutor() as pool: found = {k: list(pool.map(problem, getattr(cat, k))) for k in ('train', 'test')}
-    good = {k: [s for s, p in zip(getattr(cat, k), ps) if not p] for k, ps in found.items()}
+    bad = unreadable([s.path for s in cat.train + cat.test])
+    good = {k: [s for s in getattr(cat, k) if s.path not in bad] for k in ('train', 'test')}
     if len(good['train']) < 2: raise InputError(f"{cat.root}: category {cat.name!r} has {len(good['train'])} training images that can be read; expected at least 2 good ones")
-    return replace(cat, **good, skipped=[p for ps in found.values() for p in ps if p])
+    return replace(cat, **good, skipped=[Problem(os.path.relpath(p, cat.root), w.removeprefix(f'{p}: ').split(';')[0], 'left out') for p, w in bad.items()])
 
 # %% ../nbs/01_data.ipynb #151992dc
 def fingerprint(

@@ -84,7 +84,9 @@ class Stopwatch:
     def __init__(self): self.stages = {}
 
     @property
-    def seconds(self): return {k: v['seconds'] for k, v in self.stages.items()}
+    def seconds(self):
+        "{stage: seconds}."
+        return {k: v['seconds'] for k, v in self.stages.items()}
 
     @contextmanager
     def __call__(self, stage):
@@ -128,7 +130,9 @@ class Outcome:
     masks: np.ndarray|None # [n, S, S], bool; None: no masks
 
     @property
-    def labels(self): return np.array([s.label for s in self.cat.test])
+    def labels(self):
+        "[n], int: 0 good, 1 defective."
+        return np.array([s.label for s in self.cat.test])
 
 # %% ../nbs/09_experiment.ipynb #7593b138
 def load_masks(
@@ -449,7 +453,6 @@ def run_single(
     extra:dict|None=None, # More keys for the result files
 )->list: # One summary a backbone, as written to <model>_wavelet_experiment.json
     "Run one configuration a backbone on all categories, and write the results folder. Resumes where it was stopped."
-    if run.scheduler and run.workers > 1: raise InputError(f'--workers {run.workers} and --scheduler {run.scheduler}: give one or the other')
     layout = detect_layout(run.data_path, run.dataset_type)
     there = categories(run.data_path, layout)
     names = [choose(c, there, 'category') for c in run.classes or there]

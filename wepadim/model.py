@@ -149,11 +149,17 @@ def _pooling(self:WEPaDiM, items, X, batch_size, room):
     s = self.settings
     if s.pool_radius != 'auto': return dict(radius=s.pool_radius, shrink=s.pool_shrink, chosen='set')
     if len(X) < FEWEST: return dict(radius=0, shrink=0., chosen=f'fewer than {FEWEST} good images')
-    painted = paint_held_out(items, s)
-    as_batch = lambda few: torch.from_numpy(np.stack(few)).permute(0, 3, 1, 2)
-    Z = self._collect((self.embed(as_batch(painted.images[i:i + batch_size])) for i in range(0, len(painted.images), batch_size)), len(painted.images), room)
+    painted, Z = self._painted(items, batch_size, room)
     radius, shrink, results = choose_pooling(X, Z, painted, self.embedding.grid, s, room.working)
     return dict(radius=radius, shrink=shrink, chosen='painted defects', candidates=[dict(radius=r, shrink=a, **found) for (r, a), found in results.items()])
+
+# %% ../nbs/06_model.ipynb #12fdac2b
+@patch
+def _painted(self:WEPaDiM, items, batch_size, room):
+    "Defects painted on held-out images, and the embeddings of the painted views."
+    painted = paint_held_out(items, self.settings)
+    as_batch = lambda few: torch.from_numpy(np.stack(few)).permute(0, 3, 1, 2)
+    return painted, self._collect((self.embed(as_batch(painted.images[i:i + batch_size])) for i in range(0, len(painted.images), batch_size)), len(painted.images), room)
 
 # %% ../nbs/06_model.ipynb #b0d9c257
 @patch

@@ -218,7 +218,6 @@ def run_search(
 )->list: # What `averaged` gives
     "Every configuration of a grid on all categories, resuming where it was stopped."
     for k in grid: choose(k, (*SEARCHED, *BEYOND), 'setting to search')
-    if run.scheduler and run.workers > 1: raise InputError(f'--workers {run.workers} and --scheduler {run.scheduler}: give one or the other')
     base, alone = settled(base, grid), run.workers == 1 and not run.scheduler
     configs, layout, watch = expand(base, grid), detect_layout(run.data_path, run.dataset_type), Stopwatch()
     there = categories(run.data_path, layout)

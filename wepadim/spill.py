@@ -23,7 +23,9 @@ class Spilled:
         self.file, self.full, self.rows = tempfile.TemporaryFile(prefix='wepadim-', buffering=0), (n, p, c), np.arange(n)
 
     @property
-    def shape(self): return torch.Size((len(self.rows), *self.full[1:]))
+    def shape(self):
+        "(N, P, C)"
+        return torch.Size((len(self.rows), *self.full[1:]))
 
     def __len__(self): return len(self.rows)
 

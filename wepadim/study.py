@@ -19,7 +19,7 @@ from sklearn.covariance import ledoit_wolf_shrinkage, oas
 from . import __version__
 from .backbone import pick_device
 from .config import InputError, RunSettings, Settings, write_atomic, write_json
-from .choosing import POOLINGS, TOLERANCE, choose_pooling, paint_held_out
+from .choosing import POOLINGS, TOLERANCE, choose_pooling
 from .data import Sample, categories, category, detect_layout, elpv_root, fingerprint, limit, load_image, load_mask, view
 from .experiment import load_masks, provenance, weights_hash, whole_json
 from .phases import features
@@ -270,9 +270,9 @@ def criteria(
     variants = {f'{r}, {a}': settings.model_copy(update=dict(pool_radius=r, pool_shrink=a)) for r, a in POOLINGS}
     def measure():
         model, paths = WEPaDiM(settings.model_copy(update=dict(pool_radius=0)), weights=run.weights, gpu_id=run.gpu_id), [s.path for s in cat.train]
-        X = model._collect((e for _, e in model._embeddings(paths, run.train_batch_size)), len(paths), model._room(len(paths)))
-        painted = paint_held_out(paths, settings)
-        Z = torch.cat([model.embed(torch.from_numpy(np.stack(painted.images[i:i + 32])).permute(0, 3, 1, 2)) for i in range(0, len(painted.images), 32)])
+        room = model._room(len(paths))
+        X = model._collect((e for _, e in model._embeddings(paths, run.train_batch_size)), len(paths), room)
+        painted, Z = model._painted(paths, run.train_batch_size, room)
         _, _, found = choose_pooling(X, Z, painted, model.embedding.grid, settings, run.working_memory, every=True)
         likely = held_out_likelihood(X, model.embedding.grid, settings, painted.held)
         return [dict(painted=found[p]['img_auc'], painted_aupro=found[p]['aupro'], likelihood=likely[p]) for p in POOLINGS]

@@ -36,7 +36,9 @@ class Threshold:
     rate_high: float
     n: int # good images it comes from
 
-    def as_dict(self): return asdict(self)
+    def as_dict(self):
+        "For a JSON file."
+        return asdict(self)
 
 # %% ../nbs/05b_thresholds.ipynb #1b24c935
 def find_threshold(
