@@ -226,11 +226,11 @@ def test_names(name, data, model, tmp_path, call):
     code, err, out = call('wepadim_run', '--data_path', data, '--save_path', tmp_path/'r', *SMALL[:-2], '--heatmaps', '3')
     assert code == 0, err
     assert numbers(tmp_path/'r')['n_train'] == 6
-    code, err, out = call('wepadim_predict', model, data/TEST, '--out', tmp_path/'out')
+    code, err, out = call('wepadim_predict', model, data/TEST, data/'cell'/'test'/'hole', '--out', tmp_path/'out')   # of two folders: heat maps are named after both
     assert code == 0, err
     with (tmp_path/'out'/'scores.csv').open(newline='', errors='surrogateescape') as f: rows = list(csv.DictReader(f))
-    assert len(rows) == 3 and any((tmp_path/'out'/r['image']).resolve() == (data/TEST/f'{name}.png').resolve() for r in rows)
-    assert len(list((tmp_path/'out'/'heatmaps').iterdir())) == 3
+    assert len(rows) == 5 and any((tmp_path/'out'/r['image']).resolve() == (data/TEST/f'{name}.png').resolve() for r in rows)
+    assert len(list((tmp_path/'out'/'heatmaps').iterdir())) == 5
 
 
 def test_names_of_categories(data, tmp_path, call):

@@ -53,6 +53,20 @@ def _pool(workers:int):
 # %% ../nbs/08a_jobs.ipynb #af30246e
 TRIES = 3 # pools, before a job is given up
 
+def _in_a_pool(work, jobs:dict, workers:int):
+    "Yield what gets done before a worker dies."
+    if not jobs: return
+    pool = _pool(min(workers, len(jobs)))
+    try:
+        futures = {pool.submit(work, *args): name for name, args in jobs.items()}
+        for f in as_completed(futures):
+            if not isinstance(f.exception(), BrokenProcessPool): yield futures[f], f.result
+    except BrokenProcessPool: pass   # before all were submitted
+    except BaseException:            # a signal, or the caller has enough
+        for p in multiprocessing.active_children(): p.terminate()
+        raise
+    finally: pool.shutdown(cancel_futures=True)
+
 def in_processes(
     work, # A function of a module
     jobs:dict, # {name: its arguments}
@@ -60,20 +74,11 @@ def in_processes(
 ):
     "Yield (name, function that returns the result or raises), as jobs finish."
     todo = dict(jobs)
-    for _ in range(TRIES):
-        if not todo: return
-        pool = _pool(min(workers, len(todo)))
-        try:
-            futures = {pool.submit(work, *args): name for name, args in todo.items()}
-            for f in as_completed(futures):
-                if isinstance(f.exception(), BrokenProcessPool): continue
-                del todo[futures[f]]
-                yield futures[f], f.result
-        except BrokenProcessPool: pass   # before all were submitted
-        except BaseException:            # a signal, or the caller has enough
-            for p in multiprocessing.active_children(): p.terminate()
-            raise
-        finally: pool.shutdown(cancel_futures=True)
+    for attempt in range(TRIES):
+        for names in [list(todo)] if attempt < TRIES - 1 else [[n] for n in todo]:   # at last each alone, so that a deadly one takes no other with it
+            for name, result in _in_a_pool(work, {n: todo[n] for n in names}, workers):
+                del todo[name]
+                yield name, result
     for name in todo: yield name, partial(_fail, f'its worker process died {TRIES} times (killed, or out of memory): use fewer --workers')
 
 def _fail(message:str): raise InputError(message)
