@@ -32,6 +32,31 @@ def test_the_budget_bounds_the_peak():
     np.testing.assert_allclose(tight['scores'], ample['scores'], rtol=1e-6)
 
 
+SEARCH = '''
+from wepadim.config import preset
+from wepadim.search import expand, extract, maps_room, search
+from wepadim.backbone import Backbone
+rng = np.random.default_rng(0)
+make = lambda n: [rng.integers(0, 256, (128, 128, 3)).astype(np.uint8) for _ in range(n)]
+N, M, budget = 160, 40, float(sys.argv[1])
+base = preset('published', 'efficientnet-lite0', input='whole', image_size=128, align=28)
+configs = expand(base, dict(wavelet_kept_subbands=(('LL',), ('LL', 'LH', 'HL', 'HH')), cov_reg=(.1, .01))) + [base.model_copy(update=dict(wavelet_kept_subbands=('LL', 'LH', 'HL', 'HH'), reduce='pca', n_channels=32))]
+room = maps_room(configs, N, M, budget)
+maps = [extract(Backbone('efficientnet-lite0'), make(k), base, 16, spill=room.spill) for k in (N, M)]
+masks = np.zeros((M, 128, 128), bool)
+masks[M//2:, 40:60, 50:90] = True
+found, _ = search(configs, *maps, masks.any((1, 2)), masks, budget=budget)
+out = dict(spill=room.spill, scores=[s.tolist() for *_, s in found], metrics=[m for _, m, _ in found])'''
+
+
+def test_the_budget_bounds_a_search():
+    "200 images on a grid of 28 x 28: embeddings of 0.6 GiB, and twice as much for a configuration that reduces them."
+    tight, ample = child(SEARCH, 1.6), child(SEARCH, 8)
+    assert tight['spill'] and not ample['spill']
+    assert tight['peak'] < 1.6 < ample['peak'], (tight['peak'], ample['peak'])
+    assert tight['scores'] == ample['scores'] and tight['metrics'] == ample['metrics']
+
+
 def test_a_stream_does_not_grow():
     "20,000 generated images: after the first thousand, memory stays as it is."
     out = child('''

@@ -158,7 +158,7 @@ class RunSettings(_Strict):
     test_batch_size: int = Field(32, ge=1, le=4096, description='images at once in testing')
     gpu_id: int = Field(-1, ge=-1, description='which GPU; -1: the CPU')
     amp: bool = Field(False, description='bfloat16 in the backbone, on a GPU')
-    memory_budget: float = Field(2.75, gt=0, le=1024, description='the most memory that fitting a detector may need, in GiB; embeddings that do not fit are kept in a temporary file (a search holds its feature maps in memory)')
+    memory_budget: float = Field(2.75, gt=0, le=1024, description='the most memory that a fit or a search may need, in GiB; what does not fit is kept in temporary files')
     workers: int = Field(1, ge=1, le=256, description='processes of this machine that categories and backbones are spread over')
     scheduler: Annotated[str|None, AfterValidator(_alone)] = Field(None, pattern=r'^(tcp|tls|ucx|ws)://.+', description='address of a Dask scheduler, tcp://host:port: run the categories on its workers')
     skip_bad_images: bool = Field(False, description='leave out images that cannot be read, and say so; without it they are an error')
@@ -168,11 +168,6 @@ class RunSettings(_Strict):
     run_name: str|None = Field(None, pattern=r'^[\w][\w.+-]*$', max_length=200, description='folder of this run; None: named after the data and the settings')
     save_model: bool = Field(False, description='keep the fitted detector of every category')
     heatmaps: int = Field(4, ge=0, le=1000, description='heat maps to draw for each category')
-
-    @property
-    def working_memory(self):
-        "GiB for the work on a slice of positions, where a search holds more than one detector: a quarter of the budget, 1 at most."
-        return min(1., self.memory_budget/4)
 
 # %% ../nbs/00_config.ipynb #05bfa381
 _PUBLISHED = dict(input='crop', image_size=224, wavelet_type='haar', wavelet_level=1, wavelet_kept_subbands=('LL', 'LH', 'HL'),

@@ -219,7 +219,7 @@ class PixelTruth:
         if self.reason: return
         masks = np.asarray(masks, bool)
         self.where = torch.from_numpy(np.flatnonzero(masks)).to(device)
-        self.weights = torch.from_numpy(region_weights(masks)[0][masks]).to(device)
+        self.weights = torch.from_numpy(np.concatenate([region_weights(m)[0][m] for m in masks[:, None]])).to(device)   # image by image: weights are eight bytes a pixel
 
 # %% ../nbs/05_metrics.ipynb #6bf1dde6
 def pixel_metrics(

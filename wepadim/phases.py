@@ -11,11 +11,12 @@ __all__ = ['SEARCHED', 'BEYOND', 'METRICS', 'cache_key', 'prune', 'features', 'p
 
 # %% ../nbs/10_phases.ipynb #5cc75804
 import ast, hashlib, json, os
+from itertools import chain
 from pathlib import Path
 
 import numpy as np, torch, torchvision
 from scipy import stats
-from safetensors import SafetensorError, torch as safetensors
+from safetensors import SafetensorError, safe_open, torch as safetensors
 from tqdm import tqdm
 
 from . import __version__
@@ -25,7 +26,8 @@ from .config import InputError, RunSettings, Settings, choose, preset, read_json
 from .data import categories, detect_layout, elpv_root, fingerprint
 from .jobs import run_jobs, worker_gpu
 from .experiment import Stopwatch, attempt_all, identity, load_masks, open_category, open_run, peak_memory, provenance, run_category, run_folder, run_lock, run_single, say, stamp, weights_hash, whole_json
-from .search import GRIDS, SEQUENTIAL, expand, extract, passes, search_passes, settled
+from .search import GRIDS, SEQUENTIAL, each_batch, expand, extract, maps_room, passes, search_passes, settled
+from .spill import SpilledMaps, collect_maps
 
 # %% ../nbs/10_phases.ipynb #cdf55867
 def cache_key(
@@ -53,42 +55,62 @@ def prune(
         f.unlink()
 
 # %% ../nbs/10_phases.ipynb #f2908651
-def _read_cache(path:Path, device):
+def _read_cache(path:Path, device, spill:bool):
     "The feature maps in a cache file, or None."
     if not path.is_file(): return None
-    try: t = safetensors.load_file(path, device=str(device))
+    try: t = _in_place(path) if spill else {k: v.permute(0, 3, 1, 2) for k, v in safetensors.load_file(path, device=str(device)).items()}
     except (SafetensorError, OSError) as e:
         say(f'warning: {path} cannot be read ({e}): the features are computed again')
         return None
     os.utime(path)   # used now: it goes last
-    return [[t[f'{part}.{i}'].permute(0, 3, 1, 2) for i in range(len(t)//2)] for part in ('train', 'test')]
+    return [[t[f'{part}.{i}'] for i in range(len(t)//2)] for part in ('train', 'test')]
+
+def _in_place(path:Path)->dict:
+    "The feature maps in a cache file, left there."
+    safe_open(path, 'pt')   # checks header and size
+    file = open(path, 'rb', buffering=0)
+    start = 8 + int.from_bytes(file.read(8), 'little')
+    shape = lambda n, h, w, c: (n, c, h, w)
+    return {k: SpilledMaps(*shape(*v['shape']), file=file, at=start + v['data_offsets'][0]) for k, v in json.loads(file.read(start - 8)).items()}
+
+# %% ../nbs/10_phases.ipynb #21095a9e
+def _stream(maps:dict, file):
+    "Write {name: [N, C, H, W]} to an open file, channels last, in the safetensors format, a few images at a time."
+    ends = np.cumsum([0, *(4*m.shape.numel() for m in maps.values())]).tolist()
+    shape = lambda n, c, h, w: [n, h, w, c]
+    head = json.dumps({k: dict(dtype='F32', shape=shape(*m.shape), data_offsets=[a, b]) for (k, m), a, b in zip(maps.items(), ends, ends[1:])}).encode()
+    head += b' '*(-len(head) % 8)
+    file.write(len(head).to_bytes(8, 'little') + head)
+    for m in maps.values():
+        for x in m.split(32): file.write(memoryview(x.permute(0, 2, 3, 1).contiguous().cpu().numpy()).cast('B'))
 
 def _write_cache(path:Path, maps, limit_gib:float):
-    "Keep feature maps, [N, H, W, C] as they lie in memory. A cache that cannot be written is said, and not needed."
+    "Keep feature maps. A cache that cannot be written is said, and not needed."
     tmp = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        safetensors.save_file({f'{part}.{i}': m.permute(0, 2, 3, 1).contiguous() for part, ms in zip(('train', 'test'), maps) for i, m in enumerate(ms)}, tmp)
+        with open(tmp, 'wb') as f: _stream({f'{part}.{i}': m for part, ms in zip(('train', 'test'), maps) for i, m in enumerate(ms)}, f)
         tmp.replace(path)
         prune(path.parent, limit_gib)
-    except (OSError, SafetensorError) as e:
+    except OSError as e:
         tmp.unlink(missing_ok=True)
         say(f'warning: the features could not be kept in {path.parent} ({e})')
 
 # %% ../nbs/10_phases.ipynb #24bf30bc
 def features(
     cat, # A `Category`
-    base:Settings, # Backbone, taps and geometry
-    run:RunSettings, # Weights, device, cache
+    configs:list, # `Settings` that share backbone, taps and geometry
+    run:RunSettings, # Weights, device, cache, memory
 )->tuple: # (maps of the training images, of the test images), each one [N, C, H, W] a tap
     "The feature maps of a category, from the cache if they are there."
-    device = pick_device(worker_gpu(run.gpu_id))
+    device, base = pick_device(worker_gpu(run.gpu_id)), configs[0]
     path = Path(run.cache_dir)/f'{cache_key(cat, base, run)}.safetensors' if run.cache_dir else None
-    found = _read_cache(path, device) if path else None
+    spill = device.type == 'cpu' and maps_room(configs, len(cat.train), len(cat.test), run.memory_budget).spill
+    found = _read_cache(path, device, spill) if path else None
     if found: return tuple(found)
     backbone = Backbone(base.backbone, base.taps, run.weights, device, run.amp)
     batch = min(run.train_batch_size, 16) if device.type == 'cpu' else run.train_batch_size   # on a CPU more at once only takes memory
-    maps = tuple(extract(backbone, [s.path for s in part], base, batch) for part in (cat.train, cat.test))
+    maps = tuple(extract(backbone, [s.path for s in part], base, batch, spill=spill) for part in (cat.train, cat.test))
     if path: _write_cache(path, maps, run.cache_gib)
     return maps
 
@@ -148,8 +170,8 @@ def search_category(
         else: todo += group
     if not todo: return
     with watch('masks'): masks = load_masks(cat, configs[0])   # first: a bad mask is found before the features
-    with watch('features'): train, test = features(cat, configs[0], run)
-    for k, found, skipped in search_passes(todo, train, test, [s.label for s in cat.test], masks, run.working_memory, watch):
+    with watch('features'): train, test = features(cat, todo, run)
+    for k, found, skipped in search_passes(todo, train, test, [s.label for s in cat.test], masks, run.memory_budget, watch):
         new = _as_file(origin | {'configs': [params(c) for c in groups[k]]}, found, skipped)
         write_json(files[k], new)
         yield files[k], new
@@ -248,6 +270,15 @@ def _finish(folder:Path, base:Settings, by_config:dict, done:dict, failed:dict, 
     write_json(folder/f'{model}_wavelet_grid_search_results_final.json', found)
     return found
 
+# %% ../nbs/10_phases.ipynb #e09aad7d
+def _painted_maps(painted, paths, backbone, configs:list, run:RunSettings)->tuple:
+    "The maps to learn from, and those to judge by: of the held-out images, and then of the painted views."
+    base, held, views = configs[0], set(painted.held), [torch.from_numpy(v).permute(2, 0, 1) for v in painted.images]
+    keep = [p for i, p in enumerate(paths) if i not in held]
+    spill = backbone.device.type == 'cpu' and maps_room(configs, len(keep), len(held) + len(views), run.memory_budget).spill
+    seen = chain(each_batch(backbone, [paths[i] for i in painted.held], base, 16), (backbone(torch.stack(views[i:i + 16])) for i in range(0, len(views), 16)))
+    return extract(backbone, keep, base, 16, spill=spill), collect_maps(seen, len(held) + len(views), spill)
+
 # %% ../nbs/10_phases.ipynb #4a141e8a
 def synthetic_scores(
     configs:list, # `Settings` that share backbone and input
@@ -257,19 +288,11 @@ def synthetic_scores(
     "How well each configuration finds defects painted on held-out training images."
     base, paths, device = configs[0], [s.path for s in cat.train], pick_device(run.gpu_id)
     painted, backbone = paint_held_out(paths, base), Backbone(base.backbone, base.taps, run.weights, device, run.amp)
-    good = extract(backbone, paths, base, 16)
-    views = [torch.from_numpy(im).permute(2, 0, 1) for im in painted.images]
-    new = [torch.cat(m) for m in zip(*(backbone(torch.stack(views[i:i + 16])) for i in range(0, len(views), 16)))]
-    keep = [i for i in range(len(paths)) if i not in set(painted.held)]
-    like = lambda m: m.contiguous(memory_format=torch.channels_last)
-    train, test = [like(m[keep]) for m in good], [like(torch.cat([m[painted.held], n])) for m, n in zip(good, new)]
+    train, test = _painted_maps(painted, paths, backbone, configs, run)
     h, size = len(painted.held), painted.masks.shape[1]
-    labels, masks = np.repeat([0, 1], [h, len(views)]), np.concatenate([np.zeros((h, size, size), bool), painted.masks])
-    out = []
-    for _, found, _ in search_passes(configs, train, test, labels, masks, run.working_memory):
-        for c, m, scores in found:
-            out.append(dict(params=params(c), aupro=m['aupro'], **how_found(scores, painted)))
-    return out
+    labels, masks = np.repeat([0, 1], [h, len(painted.images)]), np.concatenate([np.zeros((h, size, size), bool), painted.masks])
+    return [dict(params=params(c), aupro=m['aupro'], **how_found(scores, painted))
+            for _, found, _ in search_passes(configs, train, test, labels, masks, run.memory_budget) for c, m, scores in found]
 
 # %% ../nbs/10_phases.ipynb #b9deb5ab
 def _merit(r:dict): return sum(r[k] for k in ('img_auc', 'aupro') if r.get(k) is not None) if r.get('img_auc') is not None else -1

@@ -10,6 +10,7 @@ __all__ = ['SHRINKAGES', 'study_categories', 'study_backbone', 'moved_category',
 # %% ../nbs/10a_study.ipynb #b8e9ae80
 import hashlib, json, os, time
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import numpy as np, torch
@@ -24,11 +25,12 @@ from .data import Sample, categories, category, detect_layout, elpv_root, finger
 from .experiment import load_masks, provenance, weights_hash, whole_json
 from .phases import features
 from .gaussian import whitener_rows
-from .search import embed_all, evaluate, pass_distances, score_maps
+from .search import embed_all, embedding_of, evaluate, pass_distances, score_maps
 from .maps import image_scores
 from .metrics import PixelTruth, image_metrics, pixel_metrics
 from .model import WEPaDiM
 from .pooling import fit_pooled, mean_variance
+from .spill import collect
 
 # %% ../nbs/10a_study.ipynb #2f1a960f
 def study_categories(
@@ -123,9 +125,9 @@ def compare(
         rows, seen, labels = [], {}, [s.label for s in cat.test]
         for label, s in sorted(variants.items(), key=lambda kv: (kv[1].input, kv[1].image_size, str(kv[1].taps))):
             look = (s.backbone, s.taps, s.input, s.image_size)
-            if look not in seen: seen = {look: (*features(cat, s, run), PixelTruth(load_masks(cat, s), pick_device(run.gpu_id)))}   # one at a time: they are large
+            if look not in seen: seen = {look: (*features(cat, [s], run), PixelTruth(load_masks(cat, s), pick_device(run.gpu_id)))}   # one at a time: they are large
             train, test, truth = seen[look]
-            rows.append(dict(category=cat.name, variant=label, n_train=len(cat.train), **_row(s, train, test, labels, truth, run.working_memory)))
+            rows.append(dict(category=cat.name, variant=label, n_train=len(cat.train), **_row(s, train, test, labels, truth, run.memory_budget)))
         return sorted(rows, key=lambda r: list(variants).index(r['variant']))
     return kept(Path(folder)/f'{cat.name}_{hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:12]}.json', origin, measure)
 
@@ -175,7 +177,7 @@ def own_grids(
     settings:Settings, # The detector
     train:list, # Maps of the training images, one [N, C, H, W] a tap
     test:list, # Maps of the test images
-    budget:float=1.0, # Working memory, in GiB
+    budget:float=inf, # GiB that the whole program may need
 )->torch.Tensor: # [M, S, S], float32
     "Maps from a Gaussian for each tap, on the grid that its sub-bands have."
     alone, total = settings.model_copy(update=dict(align='smallest', distance='squared')), 0
@@ -194,12 +196,12 @@ def tried(
     "What is not in the engine, beside a detector that is."
     cat = limit(cat, run.max_train_samples, run.max_test_samples)
     def measure():
-        (train, test), truth, labels = features(cat, settings, run), PixelTruth(load_masks(cat, settings), pick_device(run.gpu_id)), [s.label for s in cat.test]
+        (train, test), truth, labels = features(cat, [settings], run), PixelTruth(load_masks(cat, settings), pick_device(run.gpu_id)), [s.label for s in cat.test]
         row = lambda label, maps, scores: dict(category=cat.name, variant=label, **{k: v for k, v in (image_metrics(labels, scores.cpu().numpy()) | pixel_metrics(truth, maps)).items() if k in ('img_auc', 'pixel_auc', 'aupro')})
-        d, grid = pass_distances([settings], train, test, run.working_memory)
+        d, grid = pass_distances([settings], train, test, run.memory_budget)
         maps = score_maps(settings, *d.values(), grid)
         quantile = torch.stack([m.flatten().quantile(.99) for m in maps])
-        own, moved = own_grids(settings, train, test, run.working_memory), shift_averaged(settings, cat, run)
+        own, moved = own_grids(settings, train, test, run.memory_budget), shift_averaged(settings, cat, run)
         return [row('as it is', maps, image_scores(maps)), row('99% quantile as score', maps, quantile), row('each tap on its own grid', own, image_scores(own)), row('mean of five shifts', moved, image_scores(moved))]
     return kept(Path(folder)/f'{cat.name}_{settings.backbone}_tried.json', origin_of(cat, {'as it is': settings}, run), measure)
 
@@ -232,9 +234,9 @@ def shrinkage_rows(
     "Both estimated shrinkages on one category."
     cat = limit(cat, run.max_train_samples, run.max_test_samples)
     def measure():
-        (train, test), truth, labels, rows = features(cat, settings, run), PixelTruth(load_masks(cat, settings)), [s.label for s in cat.test], []
-        Z, grid = embed_all(settings, settings.wavelet_kept_subbands, train, test)
-        x = torch.cat(list(Z.values()), -1).cpu()
+        (train, test), truth, labels, rows = features(cat, [settings], run), PixelTruth(load_masks(cat, settings)), [s.label for s in cat.test], []
+        emb = embedding_of([settings], [m.shape[1:] for m in train], train[0].device)
+        grid, x = emb.grid, torch.cat(list(embed_all(emb, train, test).values()), -1).cpu()
         for how in SHRINKAGES:
             d, strength = shrunk_distances(x[:len(cat.train)], x[len(cat.train):], how)
             _, m, _ = evaluate(settings, d, grid, labels, truth)
@@ -271,9 +273,9 @@ def criteria(
     def measure():
         model, paths = WEPaDiM(settings.model_copy(update=dict(pool_radius=0)), weights=run.weights, gpu_id=run.gpu_id), [s.path for s in cat.train]
         room = model._room(len(paths))
-        X = model._collect((e for _, e in model._embeddings(paths, run.train_batch_size)), len(paths), room)
+        X = collect((e for _, e in model._embeddings(paths, run.train_batch_size)), len(paths), room.spill)
         painted, Z = model._painted(paths, run.train_batch_size, room)
-        _, _, found = choose_pooling(X, Z, painted, model.embedding.grid, settings, run.working_memory, every=True)
+        _, _, found = choose_pooling(X, Z, painted, model.embedding.grid, settings, room.working, every=True)
         likely = held_out_likelihood(X, model.embedding.grid, settings, painted.held)
         return [dict(painted=found[p]['img_auc'], painted_aupro=found[p]['aupro'], likelihood=likely[p]) for p in POOLINGS]
     real = compare(cat, variants, run, folder)
