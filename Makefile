@@ -30,7 +30,7 @@ demo:  ## train and test on real solar cells; writes results/demo/report.html
 test: $(STAMP)  ## check notebooks, export, README and docs, run all notebooks and tests
 	@"$(BIN)/python" tools/check.py
 	@PATH="$(BIN):$$PATH" "$(BIN)/nbdev_test" --n_workers 1 --timing
-	@"$(BIN)/python" -m pytest tests
+	@"$(BIN)/python" -m pytest tests -n 2
 
 bench: $(STAMP)  ## measure the search beside a direct implementation; writes results/benchmark
 	@mkdir -p results/benchmark

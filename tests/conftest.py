@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+if 'PYTEST_XDIST_WORKER' in os.environ:   # several workers that each use every core are slower than one
+    os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1)//int(os.environ['PYTEST_XDIST_WORKER_COUNT']))))
+
 
 def _needs(variable, *parts):
     root = os.environ.get(variable)

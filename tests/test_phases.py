@@ -30,7 +30,7 @@ def test_the_four_notebooks(two, tmp_path):
     execute('phase2_best_config', tmp_path, models=['efficientnet-lite0'], best_from=str(tmp_path/'p1'), run_name='p2', options=dict(heatmaps=1), **common)
     [single] = json.loads((tmp_path/'p2_pixel'/'efficientnet-lite0'/'efficientnet-lite0_wavelet_experiment.json').read_text())
     assert {k: single['settings'][k] for k in top['params']} == top['params']
-    assert single['avg_pixel_auc'] == pytest.approx(top['avg_pixel_auc'], abs=1e-9) and single['avg_img_auc'] == pytest.approx(top['avg_img_auc'], abs=1e-9)
+    assert single['avg_pixel_auc'] == pytest.approx(top['avg_pixel_auc'], abs=1e-7) and single['avg_img_auc'] == pytest.approx(top['avg_img_auc'], abs=1e-9)   # other batches: a pair of pixels may change places
 
     execute('phase2_subband_ablation', tmp_path, backbone='efficientnet-lite0', best_from=str(tmp_path/'p1'), base_params='pixel', run_name='p3', **common)
     sets = json.loads((tmp_path/'p3'/'efficientnet-lite0'/'efficientnet-lite0_wavelet_grid_search_results_final.json').read_text())

@@ -184,7 +184,11 @@ def select_weights(
 
 # %% ../nbs/02_backbone.ipynb #0a8cd606
 @lru_cache
-def warn_once(message:str): print(f'warning: {message}', file=sys.stderr)
+def warn_once(
+    message:str, # What to say
+):
+    "A warning on stderr, once in a process."
+    print(f'warning: {message}', file=sys.stderr)
 
 def pick_device(
     gpu_id:int=-1, # Which GPU; -1: the CPU

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['AXES', 'Parser', 'Stopped', 'command', 'add_flags', 'given', 'new_parser', 'add_preset', 'add_overwrite', 'finish',
            'axes', 'wepadim_run', 'experiment_notebook', 'drop_bars', 'run_notebook', 'run_parameters', 'show_search',
-           'search_all', 'ready', 'show', 'wepadim_phase1', 'wepadim_phase2', 'wepadim_ablation', 'wepadim_report',
-           'heatmap_names', 'predict_files', 'wepadim_predict', 'wepadim_check', 'wepadim_demo', 'demo_lines']
+           'planned', 'search_all', 'ready', 'show', 'wepadim_phase1', 'wepadim_phase2', 'wepadim_ablation',
+           'wepadim_report', 'heatmap_names', 'predict_files', 'wepadim_predict', 'wepadim_check', 'wepadim_demo',
+           'demo_lines']
 
 # %% ../nbs/12_cli.ipynb #6bcb0dee
 import argparse, csv, errno, hashlib, io, os, re, signal, sys, threading
@@ -20,7 +21,9 @@ from .config import BACKBONES, InputError, PRESETS, RunSettings, Settings, descr
 # %% ../nbs/12_cli.ipynb #50645328
 class Parser(argparse.ArgumentParser):
     "An argument parser whose errors are one line."
-    def error(self, message):
+    def error(self,
+        message:str, # What is wrong
+    ):
         "Print it in one line and exit with 2."
         print(f"{self.prog}: error: {message}; see {self.prog} --help", file=sys.stderr)
         sys.exit(2)
@@ -36,7 +39,9 @@ def _in_one_line(e:Exception)->str:
     if isinstance(e, InputError) or not isinstance(e, OSError) or not e.strerror: return ' '.join(str(e).split())
     return ' '.join(f"{e.filename or 'a file'}: {e.strerror}".split()) + ('; free some space and run the same command again: what is finished is kept' if e.errno == errno.ENOSPC else '')
 
-def command(f):
+def command(
+    f, # A function of the arguments
+): # The function as a command
     "Turn errors that the user can mend into one line and exit code 2; a signal into how to go on, and 128 + its number."
     @wraps(f)
     def run(argv=None): # Arguments; None: those of the process
@@ -136,7 +141,9 @@ def axes(
 
 # %% ../nbs/12_cli.ipynb #58e0c3c0
 @command
-def wepadim_run(argv=None):
+def wepadim_run(
+    argv=None, # Arguments; None: those of the process
+):
     "Run one configuration, or all combinations of several values, on a data set."
     args = _run_parser().parse_args(argv)
     run = RunSettings(**given(args, RunSettings))
@@ -226,6 +233,28 @@ def show_search(
     print(f"\n{model}: warning: {chosen['warning']}")
     show(selection_table(chosen))
 
+# %% ../nbs/12_cli.ipynb #a9628d79
+def planned(
+    bases, # A `Settings` for each backbone
+    args:argparse.Namespace, # --overwrite
+    run:RunSettings, # The run
+    name:str, # Of the grid, see `phases.grid_of`
+    axes:dict, # Of a custom grid, or to widen it with
+    metric:str, # What a sequential search goes by
+)->list: # (backbone, its run, folder)
+    "The searches of a run, each checked: a wrong value is found before the first kernel starts."
+    from wepadim.experiment import clear_run, run_folder
+    from wepadim.phases import search_identity
+    from wepadim.search import settled
+    plan = []
+    for base in bases:
+        one, grid = run.model_copy(update=dict(models=(base.backbone,))), search_identity(base, name, axes, metric)
+        base = settled(base, grid)
+        plan.append((base.backbone, one, run_folder([base], one, grid)))
+        if args.overwrite and len(plan) == 1: clear_run(plan[0][2])
+        ready(base, one, grid)
+    return plan
+
 # %% ../nbs/12_cli.ipynb #9e694596
 def search_all(
     command:str, # The command, for messages
@@ -240,17 +269,8 @@ def search_all(
     **parameters, # More for the notebook
 ):
     "Search a grid with each backbone, in a notebook, and print the best by either metric."
-    from wepadim.experiment import clear_run, run_folder
-    from wepadim.phases import search_identity
-    from wepadim.search import settled
-    failed, base_for, plan = {}, base_for or (lambda model: preset(args.preset, model, **settings)), []
-    for base in map(base_for, run.models):   # a wrong value is found before the first kernel starts
-        one, grid = run.model_copy(update=dict(models=(base.backbone,))), search_identity(base, name, axes, metric)
-        base = settled(base, grid)
-        plan.append((base.backbone, one, run_folder([base], one, grid)))
-        if args.overwrite and len(plan) == 1: clear_run(plan[0][2])
-        ready(base, one, grid)
-    for model, one, folder in plan:
+    base_for, failed = base_for or (lambda model: preset(args.preset, model, **settings)), {}
+    for model, one, folder in planned(map(base_for, run.models), args, run, name, axes, metric):
         sequential = dict(metric=metric) if name == 'sequential' else {}
         page = run_notebook(notebook, folder/model, dict(run_parameters(one, args), backbone=model, settings=settings, axes=axes, **sequential, **parameters), f'{notebook}.html')
         show_search(folder/model, run.selection != 'none')
@@ -305,7 +325,9 @@ def _phase_run(args, **changes):
 
 # %% ../nbs/12_cli.ipynb #6f12478e
 @command
-def wepadim_phase1(argv=None):
+def wepadim_phase1(
+    argv=None, # Arguments; None: those of the process
+):
     "Phase 1: search the reduced grid for one backbone."
     p = _phase_parser('wepadim_phase1', 'Search the reduced grid of the paper (216 configurations) for one backbone.',
                       'wepadim_phase1 --dataset_type visa --data_path ./data/VisA --model efficientnet-b0 --gpu_id 0')
@@ -321,7 +343,9 @@ def wepadim_phase1(argv=None):
 
 # %% ../nbs/12_cli.ipynb #fd9c848d
 @command
-def wepadim_phase2(argv=None):
+def wepadim_phase2(
+    argv=None, # Arguments; None: those of the process
+):
     "Phase 2: the best parameters, for image and for pixel AUROC."
     p = _phase_parser('wepadim_phase2', 'Evaluate the best parameters that the authors report, or that our own phase 1 found, for image and for pixel AUROC, on every category.',
                       'wepadim_phase2 --dataset_type visa --gpu_id 0')
@@ -346,7 +370,9 @@ def wepadim_phase2(argv=None):
 
 # %% ../nbs/12_cli.ipynb #f59ef4ab
 @command
-def wepadim_ablation(argv=None):
+def wepadim_ablation(
+    argv=None, # Arguments; None: those of the process
+):
     "Phase 2: all 15 sub-band sets at the base parameters."
     p = _phase_parser('wepadim_ablation', 'Try all 15 sub-band sets at the best parameters of the paper; flags widen it.',
                       'wepadim_ablation --dataset_type visa --data_path ./data/VisA --model resnet18 --base_params image --save_dir_base ./results/Phase2_SubbandAblation_VisA --gpu_id 0')
@@ -367,7 +393,9 @@ def wepadim_ablation(argv=None):
 
 # %% ../nbs/12_cli.ipynb #e07510d9
 @command
-def wepadim_report(argv=None):
+def wepadim_report(
+    argv=None, # Arguments; None: those of the process
+):
     "The paper's tables and figures from all results."
     p = new_parser('wepadim_report', "Write the paper's tables (CSV, LaTeX, HTML) and figures from all results, beside the published numbers.", 'wepadim_report results')
     p.add_argument('results', nargs='?', default='results', help='folder of runs (default: results)')
@@ -434,7 +462,9 @@ def predict_files(
 
 # %% ../nbs/12_cli.ipynb #d4841502
 @command
-def wepadim_predict(argv=None):
+def wepadim_predict(
+    argv=None, # Arguments; None: those of the process
+):
     "Score images with a saved model."
     args = _predict_parser().parse_args(argv)
     if args.batch_size < 1: raise InputError(f'--batch_size {args.batch_size}: expected a number from 1')
@@ -454,7 +484,9 @@ def wepadim_predict(argv=None):
 
 # %% ../nbs/12_cli.ipynb #e141c989
 @command
-def wepadim_check(argv=None):
+def wepadim_check(
+    argv=None, # Arguments; None: those of the process
+):
     "List every problem of a data set, with its mending."
     p = new_parser('wepadim_check', 'Read every image and mask of a data set and list all problems, each with its mending.', 'wepadim_check data/MVTec')
     p.add_argument('root', help='root folder of the data set')
@@ -469,7 +501,9 @@ def wepadim_check(argv=None):
 
 # %% ../nbs/12_cli.ipynb #e070a81b
 @command
-def wepadim_demo(argv=None):
+def wepadim_demo(
+    argv=None, # Arguments; None: those of the process
+):
     "Run the demo on real solar cells."
     p = new_parser('wepadim_demo', 'Train on 300 good solar cells, test on 200 others, and write results/demo/report.html. Real images, real weights; a minute or two.',
                    'wepadim_demo --save_path results')

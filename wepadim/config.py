@@ -85,7 +85,7 @@ def _explain(
     if isinstance(err.get('ctx', {}).get('error'), InputError): return msg
     return f"setting {name}={given!r} is not valid: expected {msg} ({cls.model_fields[name].description})"
 
-# %% ../nbs/00_config.ipynb #f44c287b
+# %% ../nbs/00_config.ipynb #513ca722
 def _between(low:int, high:int, names:str):
     "A check that a number is in a range."
     def check(v):
@@ -93,19 +93,12 @@ def _between(low:int, high:int, names:str):
         return v
     return AfterValidator(check)
 
-def _once(v):
-    twice = next((x for x in v or () if v.count(x) > 1), None)
-    if twice: raise ValueError(f'each once; {twice} is named twice')
-    return v
-
-def _alone(v, info):
-    if v and info.data.get('workers', 1) > 1: raise InputError(f"--workers {info.data['workers']} and --scheduler {v}: give one or the other")
-    return v
-
+# %% ../nbs/00_config.ipynb #e4949416
 def _bands(v, info):
     v = subbands(v)
     return subbands(['LL', *(b for b in v if b != 'LL1')]) if 'LL1' in v and info.data.get('wavelet_level') == 1 else v   # they are the same there
 
+# %% ../nbs/00_config.ipynb #8f253337
 _Backbone, _Wavelet, _Bands = Annotated[str, AfterValidator(one_backbone)], Annotated[str, AfterValidator(lambda v: choose(v, WAVELETS, 'wavelet'))], Annotated[tuple[str, ...], BeforeValidator(_bands)]
 
 # %% ../nbs/00_config.ipynb #568907c2
@@ -141,6 +134,16 @@ def describe(
 )->dict: # name -> (default, meaning)
     "Every setting of `cls` with its default and its one-line meaning."
     return {k:(f.default, f.description) for k,f in cls.model_fields.items()}
+
+# %% ../nbs/00_config.ipynb #4122f6df
+def _once(v):
+    twice = next((x for x in v or () if v.count(x) > 1), None)
+    if twice: raise ValueError(f'each once; {twice} is named twice')
+    return v
+
+def _alone(v, info):
+    if v and info.data.get('workers', 1) > 1: raise InputError(f"--workers {info.data['workers']} and --scheduler {v}: give one or the other")
+    return v
 
 # %% ../nbs/00_config.ipynb #b81a9aad
 class RunSettings(_Strict):

@@ -96,7 +96,10 @@ class Stopwatch:
             finally: wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         self.add(stage, dict(seconds=wall, cpu_seconds=cpu, peak_rss_gib=peak[0]/2**30, peak_gpu_gib=torch.cuda.max_memory_allocated()/2**30 if torch.cuda.is_available() else None))
 
-    def add(self, stage, new):
+    def add(self,
+        stage:str, # Its name
+        new:dict, # seconds, cpu_seconds, peak_rss_gib, peak_gpu_gib
+    ):
         "A stage measured here or in another process."
         old = self.stages.get(stage, dict(seconds=0., cpu_seconds=0., peak_rss_gib=0.))
         self.stages[stage] = dict(seconds=old['seconds'] + new['seconds'], cpu_seconds=old['cpu_seconds'] + new['cpu_seconds'], peak_rss_gib=max(old['peak_rss_gib'], new['peak_rss_gib']), peak_gpu_gib=new['peak_gpu_gib'])
@@ -312,7 +315,9 @@ def open_run(
     return folder
 
 # %% ../nbs/09_experiment.ipynb #f450efb0
-def say(message:str):
+def say(
+    message:str, # What to say
+):
     "A line on stderr that leaves a progress bar in peace."
     tqdm.write(message, file=sys.stderr)
 

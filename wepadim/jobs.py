@@ -12,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 
 import torch
+from joblib import cpu_count
 
 from .config import InputError
 
@@ -48,11 +49,9 @@ def _pool(workers:int):
     context = multiprocessing.get_context('spawn')   # a fork of a process with threads can hang
     places = context.Queue()
     for i in range(workers*4): places.put(i % workers)
-    return ProcessPoolExecutor(workers, context, _start, ((os.cpu_count() or 1)//workers, places, os.getpid()))
+    return ProcessPoolExecutor(workers, context, _start, (cpu_count()//workers, places, os.getpid()))
 
 # %% ../nbs/08a_jobs.ipynb #af30246e
-TRIES = 3 # pools, before a job is given up
-
 def _in_a_pool(work, jobs:dict, workers:int):
     "Yield what gets done before a worker dies."
     if not jobs: return
@@ -66,6 +65,9 @@ def _in_a_pool(work, jobs:dict, workers:int):
         for p in multiprocessing.active_children(): p.terminate()
         raise
     finally: pool.shutdown(cancel_futures=True)
+
+# %% ../nbs/08a_jobs.ipynb #33b6fb23
+TRIES = 3 # pools, before a job is given up
 
 def in_processes(
     work, # A function of a module
@@ -102,7 +104,7 @@ def _on_worker(work, args, places):
     "Run a job in a Dask worker."
     from distributed import get_worker
     jobs, place = places.get(get_worker().address, (len(places), 0))   # one that came later: a fair guess
-    settle_down((os.cpu_count() or 1)//jobs, place)
+    settle_down(cpu_count()//jobs, place)
     return work(*args)
 
 def on_cluster(

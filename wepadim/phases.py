@@ -436,7 +436,11 @@ def run_phase1(
     return found, folder
 
 def search_identity(
-    base:Settings, name:str, axes:dict|None=None, metric:str='img_auc')->dict:
+    base:Settings, # What the grid leaves alone
+    name:str, # Of the grid, see `grid_of`
+    axes:dict|None=None, # See `grid_of`
+    metric:str='img_auc', # What a sequential search goes by
+)->dict:
     "What tells the searches of `run_phase1` apart: for `run_folder`, `open_run` and `check_run`."
     return {'sequential': [metric]} if name == 'sequential' else tidy(base, grid_of(name, axes))
 
@@ -487,7 +491,11 @@ def run_phase2(
         out.append((column, summary, run_folder([detector], one)))
     return out
 
-def phase2_name(run:RunSettings, column:str, best_from:str='')->str:
+def phase2_name(
+    run:RunSettings, # The run
+    column:str, # 'image' or 'pixel'
+    best_from:str='', # results/<run> of a phase 1 whose best parameters are used
+)->str:
     "The name of the run of one column."
     usual = '_'.join(['phase2', run.dataset_type, *([f'from_{Path(best_from).name}'] if best_from else [])])
     return f'{run.run_name or usual}_{column}'

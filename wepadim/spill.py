@@ -97,7 +97,11 @@ class SpilledMaps(Spilled):
 
     def __setitem__(self, rows, maps): super().__setitem__(rows, maps.permute(0, 2, 3, 1))
 
-    def split(self, n): return (x.permute(0, 3, 1, 2) for x in super().split(n))
+    def split(self,
+        n:int, # Images at once
+    ):
+        "The maps as tensors, n images at a time, each time read anew."
+        return (x.permute(0, 3, 1, 2) for x in super().split(n))
 
 # %% ../nbs/04b_spill.ipynb #c2f4f3be
 def collect(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SHRINKAGES', 'study_categories', 'study_backbone', 'moved_category', 'kept', 'origin_of', 'compare', 'averages',
            'side_by_side', 'shifted', 'shift_averaged', 'own_grids', 'tried', 'shrunk_distances', 'shrinkage_rows',
-           'held_out_likelihood', 'criteria', 'choice_row']
+           'painted_rows', 'held_out_likelihood', 'criteria', 'choice_row']
 
 # %% ../nbs/10a_study.ipynb #b8e9ae80
 import hashlib, json, os, time
@@ -23,7 +23,7 @@ from .config import InputError, RunSettings, Settings, write_atomic, write_json
 from .choosing import POOLINGS, TOLERANCE, choose_pooling
 from .data import Sample, categories, category, detect_layout, elpv_root, fingerprint, limit, load_image, load_mask, view
 from .experiment import load_masks, provenance, weights_hash, whole_json
-from .phases import features
+from .phases import features, key_of, params, synthetic_scores
 from .gaussian import whitener_rows
 from .search import embed_all, embedding_of, evaluate, pass_distances, score_maps
 from .maps import image_scores
@@ -244,6 +244,20 @@ def shrinkage_rows(
         return rows
     return kept(Path(folder)/f'{cat.name}_{settings.backbone}_{len(cat.train)}_shrinkage.json', origin_of(cat, {'base': settings}, run), measure)
 
+# %% ../nbs/10a_study.ipynb #13ce72de
+def painted_rows(
+    cat, # A `Category`: only its good training images are used
+    variants:dict, # {label: `Settings` that share backbone and input}
+    run:RunSettings, # Weights, device, largest number of images
+    folder, # Where rows are kept
+)->list: # Rows {category, variant, img_auc, pixel_auc (None), aupro}
+    "Every variant of one category, on painted defects."
+    cat = limit(cat, run.max_train_samples, run.max_test_samples)
+    def measure():
+        found = {key_of(r['params']): r for r in synthetic_scores(list(variants.values()), cat, run)}
+        return [dict(category=cat.name, variant=k, img_auc=r['img_auc'], pixel_auc=None, aupro=r['aupro']) for k, v in variants.items() for r in [found[key_of(params(v))]]]
+    return kept(Path(folder)/f"{cat.name}_{next(iter(variants.values())).backbone}_painted.json", origin_of(cat, variants, run), measure)
+
 # %% ../nbs/10a_study.ipynb #b16e560b
 def held_out_likelihood(
     X, # [N, P, C], float32: embeddings of the good images
@@ -257,7 +271,7 @@ def held_out_likelihood(
     for radius, shrink in POOLINGS:
         g = fit_pooled(X[keep], grid, settings.cov_reg*mean_variance(X[keep]), radius, shrink)
         log_det = -2*g.W.diagonal(dim1=1, dim2=2).log().sum(1).mean()      # of the covariance: W is the inverse of its Cholesky factor
-        out[radius, shrink] = float(-.5*(g.score(X[held]).mean() + log_det)/X.shape[-1])
+        out[radius, shrink] = float(-.5*(torch.cat([g.score(x) for x in X[held].split(32)]).mean() + log_det)/X.shape[-1])
     return out
 
 # %% ../nbs/10a_study.ipynb #460725dd
