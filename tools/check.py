@@ -42,6 +42,13 @@ def unreachable(root):
     return sorted(there ^ found)
 
 
+def long_cells(nbs):
+    "Code cells of more than 30 lines: two ideas, or a part for a function."
+    import nbformat
+    return [f'{p.name}: {c.source.splitlines()[0][:40]}' for p in sorted(nbs.rglob('*.ipynb')) if '.ipynb_checkpoints' not in p.parts
+            for c in nbformat.read(p, 4).cells if c.cell_type == 'code' and len(c.source.splitlines()) > 30]
+
+
 def unfinished(proc):
     "Pages, as the site gets them, without a description, pictures without a text for those who do not see them, public names that are not shown."
     import nbformat, re
@@ -76,3 +83,4 @@ with tempfile.TemporaryDirectory() as d:   # a copy, so that checking changes no
     verdict('links between pages', unlinked(copy/'_proc'), 'mend the links')
     verdict('pages as the site gets them', unfinished(copy/'_proc'), 'see CONTRIBUTING.md')
     verdict('size of notebooks', [p.name for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts and p.stat().st_size > 300_000], 'make their pictures smaller')
+    verdict('cells that can be read', long_cells(ROOT/'nbs'), 'split them: at most 30 lines')
