@@ -101,6 +101,18 @@ def test_a_full_disk(two, tmp_path, shell):
     finally: subprocess.run(['umount', disk], check=True)
 
 
+@pytest.mark.parametrize('more', [[], ['--experiment_type', 'grid_search', '--cov_reg', '.1', '.01']])
+def test_no_room_for_temporary_files(two, tmp_path, shell, more):
+    disk = tmp_path/'disk'
+    disk.mkdir()
+    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=300k', 'tmpfs', disk], capture_output=True).returncode: pytest.skip('this test mounts a small tmpfs, which needs root')
+    try: r = shell('wepadim_run', '--data_path', two, '--save_path', tmp_path, '--run_name', 'r', '--memory_budget', '.01', *SMALL, *more, TMPDIR=str(disk))
+    finally: subprocess.run(['umount', disk], check=True)
+    last = r.stderr.strip().splitlines()[-1]
+    assert r.returncode == 2 and last.startswith('wepadim_run: error: ') and 'set TMPDIR' in last and str(disk) in last and 'Traceback' not in r.stderr, (r.returncode, r.stderr)
+    assert shell('wepadim_run', '--data_path', two, '--save_path', tmp_path, '--run_name', 'r', '--memory_budget', '.01', *SMALL, *more).returncode == 0
+
+
 def test_a_read_only_disk(two, tmp_path, shell):
     (tmp_path/'disk').mkdir()
     if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'ro', 'tmpfs', tmp_path/'disk'], capture_output=True).returncode: pytest.skip('this test mounts a tmpfs, which needs root')

@@ -13,6 +13,17 @@ from math import prod
 import numpy as np, torch
 
 from .backbone import warn_once
+from .config import CannotWrite, InputError
+
+# %% ../nbs/04b_spill.ipynb #799851cb
+def _full(e:OSError)->CannotWrite:
+    "What to say of a temporary file that cannot be written."
+    return CannotWrite(f"temporary files in {tempfile.gettempdir()}: cannot be written ({e.strerror}); free some space there, set TMPDIR to another folder, or give more --memory_budget, and run it again: what is finished is kept")
+
+def _temporary():
+    "An open file without a name."
+    try: return tempfile.TemporaryFile(prefix='wepadim-', buffering=0)
+    except OSError as e: raise _full(e) from None
 
 # %% ../nbs/04b_spill.ipynb #a3ea9442
 class Spilled:
@@ -24,7 +35,7 @@ class Spilled:
         file=None, # An open file that holds the array; None: a temporary one
         at:int=0, # Its first byte there
     ):
-        self.file, self.at, self.full, self.rows = file or tempfile.TemporaryFile(prefix='wepadim-', buffering=0), at, shape, np.arange(shape[0])
+        self.file, self.at, self.full, self.rows = file or _temporary(), at, shape, np.arange(shape[0])
 
     @property
     def shape(self):
@@ -46,7 +57,9 @@ def _write(self:Spilled, rows:slice, e:torch.Tensor):
     "X[a:b] = e, for contiguous rows."
     data = memoryview(e.contiguous().numpy()).cast('B')
     self.file.seek(self.at + rows.start*prod(self.full[1:])*4)
-    while data: data = data[self.file.write(data):]
+    try:
+        while data: data = data[self.file.write(data):]
+    except OSError as e: raise _full(e) from None
 
 Spilled.__setitem__ = _write
 
@@ -64,7 +77,7 @@ def _read(self:Spilled, rows:slice, positions:slice)->torch.Tensor:
     out = np.empty((len(at), max(0, stop - start), *self.full[2:]), np.float32)
     for i, row in enumerate(at if out.size else ()):
         self.file.seek(self.at + (int(row)*p + start)*each)
-        if self.file.readinto(memoryview(out[i]).cast('B')) < out[i].nbytes: raise OSError(f'{self} ends too early')
+        if self.file.readinto(memoryview(out[i]).cast('B')) < out[i].nbytes: raise InputError(f"{getattr(self.file, 'name', self)}: it ends too early, something has cut it off; run the same command again")
     return torch.from_numpy(out)
 
 # %% ../nbs/04b_spill.ipynb #8cd326fb
