@@ -48,7 +48,7 @@ def test_a_signal_ends_cleanly_and_the_run_goes_on(two, tmp_path, shell, which, 
     p.send_signal(which)
     out, err = p.communicate(timeout=60)
     if p.returncode == 0: pytest.skip('it was finished before the signal came')
-    assert p.returncode == code and err.strip().splitlines()[-1] == 'wepadim_run: stopped; finished categories are kept: run the same command again to go on' and 'Traceback' not in err
+    assert p.returncode == code and err.strip().splitlines()[-1] == 'wepadim_run: stopped; what is finished is kept: run the same command again to go on' and 'Traceback' not in err
     r = shell('wepadim_run', '--data_path', two, '--save_path', tmp_path, *SLOW)
     assert r.returncode == 0 and 'bottle' in r.stdout and '(already done)' in r.stdout, r.stderr
     assert [x['class'] for x in numbers(tmp_path)] == ['bottle', 'cable']

@@ -6,17 +6,19 @@
 __all__ = ['AXES', 'Parser', 'Stopped', 'command', 'add_flags', 'given', 'new_parser', 'add_preset', 'add_overwrite', 'finish',
            'axes', 'wepadim_run', 'experiment_notebook', 'drop_bars', 'run_notebook', 'run_parameters', 'show_search',
            'planned', 'search_all', 'ready', 'show', 'wepadim_phase1', 'wepadim_phase2', 'wepadim_ablation',
-           'wepadim_report', 'heatmap_names', 'predict_files', 'wepadim_predict', 'wepadim_check', 'wepadim_demo',
-           'demo_lines']
+           'wepadim_report', 'heatmap_names', 'Unfinished', 'predict_files', 'wepadim_predict', 'wepadim_check',
+           'wepadim_demo', 'demo_lines']
 
 # %% ../nbs/12_cli.ipynb #6bcb0dee
-import argparse, csv, errno, hashlib, io, os, re, signal, sys, threading
+import argparse, csv, errno, hashlib, io, json, os, re, signal, sys, threading
 from collections import Counter
 from functools import wraps
 from pathlib import Path
 
+from fastcore.basics import patch
+
 from . import __version__
-from .config import BACKBONES, InputError, PRESETS, RunSettings, Settings, describe, preset, read_json, write_atomic, write_json
+from .config import BACKBONES, CannotWrite, InputError, PRESETS, RunSettings, Settings, describe, preset, read_json, write_atomic, write_json
 
 # %% ../nbs/12_cli.ipynb #50645328
 class Parser(argparse.ArgumentParser):
@@ -48,7 +50,7 @@ def command(
         if threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGTERM, _raise_stopped)
         try: return f(argv)
         except (InputError, OSError) as e: message, code = _in_one_line(e), 2
-        except KeyboardInterrupt as e: message, code = 'stopped; finished categories are kept: run the same command again to go on', 143 if isinstance(e, Stopped) else 130
+        except KeyboardInterrupt as e: message, code = 'stopped; what is finished is kept: run the same command again to go on', 143 if isinstance(e, Stopped) else 130
         print(f"{f.__name__}: {'' if code > 128 else 'error: '}{message}", file=sys.stderr)
         sys.exit(code)
     return run
@@ -433,6 +435,57 @@ def heatmap_names(
     short = lambda s: s if len(os.fsencode(s)) <= 240 else f'{s[:50]}_{hashlib.sha256(os.fsencode(s)).hexdigest()[:16]}'   # a file name has at most 255 bytes
     return [short(s) + '.png' for s in names]
 
+# %% ../nbs/12_cli.ipynb #0d461aef
+class Unfinished:
+    "Rows of a table that is not finished, in a file that grows line by line: what one process has left, the next goes on with."
+    def __init__(self,
+        out, # Folder of the table
+        maker:str, # What the rows come from; those of another are not used
+    ):
+        self.file, self.maker = Path(out)/'scores.csv.part', json.dumps(maker)
+        self.rows = self._left()
+        write_atomic(self.file, ''.join([self.maker + '\n', *map(_line, self.rows.items())]))
+
+    def __contains__(self, path): return _seen(path) in self.rows
+
+    def __getitem__(self, path): return self.rows[_seen(path)]
+
+def _seen(path)->str: return json.dumps([str(Path(path).absolute()), os.stat(path).st_size, os.stat(path).st_mtime_ns])
+def _line(row:tuple)->str: return json.dumps(row) + '\n'
+
+# %% ../nbs/12_cli.ipynb #360006e5
+@patch
+def _left(self:Unfinished)->dict:
+    "The rows in the file, if they are from the same maker; a line that was cut off is not one."
+    lines = self.file.read_text(encoding='utf-8').split('\n')[:-1] if self.file.is_file() else []
+    return dict(map(json.loads, lines[1:])) if lines[:1] == [self.maker] else {}
+
+@patch
+def add(self:Unfinished,
+    rows:dict, # {image: row}
+):
+    "Keep these rows."
+    new = {_seen(p): row for p, row in rows.items()}
+    self.rows |= new
+    try:
+        with open(self.file, 'a', encoding='utf-8') as f: f.writelines(map(_line, new.items()))
+    except OSError as e: raise CannotWrite(f"{self.file}: cannot be written ({e.strerror}); free some space or choose another --out, and run it again: what is finished is kept") from None
+
+# %% ../nbs/12_cli.ipynb #e2004d94
+def _maker(model, heatmaps:bool)->str:
+    "What decides the rows of a table: the model, its threshold, and whether there are heat maps."
+    g = model.gaussian
+    parts = [model.settings.model_dump(mode='json'), model.threshold, model.scale, model.backbone.sha256, g.eps, heatmaps, __version__] + [hashlib.sha256(t.cpu().contiguous().numpy()).hexdigest() for t in (g.mean, g.W)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+def _draw(model, p, folder, names:dict):
+    "The heat maps of a prediction."
+    from wepadim.plots import overlay
+    for path, m in zip(p.items, p.maps):
+        png = io.BytesIO()
+        overlay(path, m, model.scale or (float(p.maps.min()), float(p.maps.max())), model.settings.input).save(png, 'png')
+        write_atomic(folder/names[path], png.getvalue())
+
 # %% ../nbs/12_cli.ipynb #263dfed5
 def predict_files(
     model, # A fitted `WEPaDiM`
@@ -445,20 +498,17 @@ def predict_files(
 )->Path: # scores.csv
     "Score image files and write scores.csv (image relative to `out`, score, label by the threshold, and the part of good parts that score lower), heat maps, and run.json with what they were made with."
     from wepadim.experiment import stamp
-    from wepadim.plots import overlay
-    out, rows, names = Path(out), io.StringIO(), iter(heatmap_names(paths))
-    table = csv.writer(rows, lineterminator='\n')
-    fair = model.train_scores is not None
-    table.writerow(['image', 'score'] + ['label']*(model.threshold is not None) + ['calibrated']*fair)
-    for p in model.stream(paths, batch_size, progress):
-        for i, path in enumerate(p.items):
-            table.writerow([os.path.relpath(path, out), f'{p.scores[i]:.9g}'] + ([int(p.labels[i])] if p.labels is not None else []) + ([f'{p.calibrated[i]:.6f}'] if fair else []))
-            name, png = next(names), io.BytesIO()
-            if not heatmaps: continue
-            overlay(path, p.maps[i], model.scale or (float(p.maps.min()), float(p.maps.max())), model.settings.input).save(png, 'png')
-            write_atomic(out/'heatmaps'/name, png.getvalue())
+    out, text, fair = Path(out), io.StringIO(), model.train_scores is not None
+    done, names = Unfinished(out, _maker(model, heatmaps)), dict(zip(paths, heatmap_names(paths)))
+    todo = [p for p in paths if p not in done or heatmaps and not (out/'heatmaps'/names[p]).is_file()]
+    for p in model.stream(todo, batch_size, progress):
+        if heatmaps: _draw(model, p, out/'heatmaps', names)
+        done.add({path: [os.path.relpath(path, out), f'{p.scores[i]:.9g}'] + ([int(p.labels[i])] if p.labels is not None else []) + ([f'{p.calibrated[i]:.6f}'] if fair else []) for i, path in enumerate(p.items)})
+    csv.writer(text, lineterminator='\n').writerows([['image', 'score'] + ['label']*(model.threshold is not None) + ['calibrated']*fair, *(done[p] for p in paths)])
     write_json(out/'run.json', dict(images=len(paths), skipped_images=[f'{os.path.relpath(p, out)}: {why}' for p, why in skipped], threshold=model.threshold, thresholds={k: v.as_dict() for k, v in model.thresholds.items()}, pooling=model.pooling, scale=model.scale, weights_sha256=model.backbone.sha256, **stamp(model.settings)))
-    return write_atomic(out/'scores.csv', rows.getvalue())
+    write_atomic(out/'scores.csv', text.getvalue())
+    done.file.unlink()
+    return out/'scores.csv'
 
 # %% ../nbs/12_cli.ipynb #d4841502
 @command
