@@ -16,6 +16,7 @@ from .data import load_image, view
 from .maps import image_scores, map_matrices
 from .metrics import aupro, auroc
 from .pooling import fit_gaussian
+from .spill import collect
 from .synthetic import DEFECTS, paint_defect
 
 # %% ../nbs/05c_choosing.ipynb #3c53c6fd
@@ -90,7 +91,7 @@ def choose_pooling(
     results = {}
     for radius, shrink in POOLINGS:
         g = fit_gaussian(train, grid, settings, radius, shrink, budget)
-        maps = torch.cat([(U @ g.score(z, settings.distance).view(-1, *grid) @ V.T).float() for z in seen()])
+        maps = collect(((U @ g.score(z, settings.distance).view(-1, *grid) @ V.T).float() for z in seen()), len(painted.held) + len(painted.images))
         del g   # before the next is fitted: there is room for one
         results[radius, shrink] = found(image_scores(maps, settings.image_score).cpu().numpy(), painted) | dict(aupro=located(maps, painted))
         best = max(r['img_auc'] for r in results.values())

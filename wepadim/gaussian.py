@@ -117,9 +117,17 @@ def score(self:Gaussian,
     choose(distance, ('squared', 'sqrt'), 'distance')
     p, c = self.mean.shape
     if Y.shape[2] != c or p not in (1, Y.shape[1]): raise InputError(f"features of shape {tuple(Y.shape[1:])} do not belong to a model of {(p, c)} (positions, channels)")
-    y = (Y.double() - self.mean).permute(1, 2, 0)                       # [P, C, B]
-    if p == 1: y = y.transpose(0, 1).flatten(1)[None]                   # one Gaussian for all positions: one long product
-    d2 = (self.W @ y).square_().sum(1)
+    out = torch.empty(Y.shape[1], len(Y), dtype=torch.float64, device=Y.device)
+    step = max(1, (1 << 19)//max(1, len(Y)*c)) if Y.device.type == 'cpu' else Y.shape[1]
+    for i in range(0, Y.shape[1], step): out[i:i + step] = _score(self, Y[:, i:i + step], slice(i, i + step))
+    return out.sqrt_().T if distance == 'sqrt' else out.T
+
+def _score(self:Gaussian, Y:torch.Tensor, at:slice)->torch.Tensor:
+    "The squared distances [p, B] at some positions."
+    one = len(self.mean) == 1
+    y = (Y.double() - (self.mean if one else self.mean[at])).permute(1, 2, 0)   # [p, C, B]
+    W = self.W if one else self.W[at]
+    if one: y = y.transpose(0, 1).flatten(1)[None]                              # one Gaussian for all positions: one long product
+    d2 = (W @ y).square_().sum(1)
     if self.low_rank: d2 = (y.square().sum(1) - d2).clamp_(min=0) / self.eps
-    d2 = d2.view(Y.shape[1], len(Y))
-    return d2.sqrt_().T if distance == 'sqrt' else d2.T
+    return d2.view(Y.shape[1], len(Y))

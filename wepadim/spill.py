@@ -151,7 +151,7 @@ class Room:
     spill: bool # arrays are kept in a file
     working: float # GiB for the work on a slice of positions
 
-PROGRAM, WORK = 1.4, (0.06, 1.0) # GiB: libraries, network and a batch of images; working memory, least and most
+PROGRAM, WORK = 1.5, (0.06, 1.0) # GiB: libraries (0.8 to 1, as the system counts what is read of their files), network, a batch of images; working memory, least and most
 
 def room_for(
     budget:float, # GiB, of the whole program
