@@ -10,7 +10,7 @@ __all__ = ['AXES', 'Parser', 'Stopped', 'command', 'add_flags', 'given', 'new_pa
            'wepadim_demo', 'demo_lines']
 
 # %% ../nbs/12_cli.ipynb #6bcb0dee
-import argparse, csv, errno, hashlib, io, json, os, re, signal, sys, threading
+import argparse, csv, errno, hashlib, io, json, logging, os, re, signal, sys, threading
 from collections import Counter
 from functools import wraps
 from pathlib import Path
@@ -192,6 +192,7 @@ def run_notebook(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     executed = folder/f'{name}.ipynb'
+    logging.getLogger('asyncio').setLevel(logging.CRITICAL)   # its complaint about tasks that a signal left unfinished
     os.environ.setdefault('PYTHONWARNINGS', 'ignore:IProgress not found')   # tqdm's word on a kernel without widgets
     try:
         papermill.execute_notebook(str(experiment_notebook(name)), str(executed), parameters, kernel_name='python3', progress_bar=False, stderr_file=sys.stderr,
