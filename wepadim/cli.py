@@ -442,34 +442,35 @@ class Unfinished:
     def __init__(self,
         out, # Folder of the table
         maker:str, # What the rows come from; those of another are not used
+        images, # Paths that the rows are of; one whose size or time has changed is another
     ):
         self.file, self.maker = Path(out)/'scores.csv.part', json.dumps(maker)
-        self.rows = self._left()
-        write_atomic(self.file, ''.join([self.maker + '\n', *map(_line, self.rows.items())]))
-
-    def __contains__(self, path): return _seen(path) in self.rows
-
-    def __getitem__(self, path): return self.rows[_seen(path)]
+        self.keys, left = {p: _seen(p) for p in images}, self._left()
+        self.rows = {p: left[k] for p, k in self.keys.items() if k in left}
+        write_atomic(self.file, self.maker + '\n' + self._lines(self.rows))
 
 def _seen(path)->str: return json.dumps([str(Path(path).absolute()), os.stat(path).st_size, os.stat(path).st_mtime_ns])
-def _line(row:tuple)->str: return json.dumps(row) + '\n'
 
 # %% ../nbs/12_cli.ipynb #360006e5
 @patch
 def _left(self:Unfinished)->dict:
-    "The rows in the file, if they are from the same maker; a line that was cut off is not one."
-    lines = self.file.read_text(encoding='utf-8').split('\n')[:-1] if self.file.is_file() else []
-    return dict(map(json.loads, lines[1:])) if lines[:1] == [self.maker] else {}
+    "The rows in the file, if they are from the same maker; a line that was cut off is not one, and a damaged file has none."
+    try: lines = self.file.read_text(encoding='utf-8').split('\n')[:-1]
+    except (FileNotFoundError, UnicodeDecodeError): return {}
+    try: return dict(map(json.loads, lines[1:])) if lines[:1] == [self.maker] else {}
+    except (ValueError, TypeError): return {}
+
+@patch
+def _lines(self:Unfinished, rows:dict)->str: return ''.join(json.dumps([self.keys[p], row]) + '\n' for p, row in rows.items())
 
 @patch
 def add(self:Unfinished,
     rows:dict, # {image: row}
 ):
     "Keep these rows."
-    new = {_seen(p): row for p, row in rows.items()}
-    self.rows |= new
+    self.rows |= rows
     try:
-        with open(self.file, 'a', encoding='utf-8') as f: f.writelines(map(_line, new.items()))
+        with open(self.file, 'a', encoding='utf-8') as f: f.write(self._lines(rows))
     except OSError as e: raise CannotWrite(f"{self.file}: cannot be written ({e.strerror}); free some space or choose another --out, and run it again: what is finished is kept") from None
 
 # %% ../nbs/12_cli.ipynb #e2004d94
@@ -500,12 +501,12 @@ def predict_files(
     "Score image files and write scores.csv (image relative to `out`, score, label by the threshold, and the part of good parts that score lower), heat maps, and run.json with what they were made with."
     from wepadim.experiment import stamp
     out, text, fair = Path(out), io.StringIO(), model.train_scores is not None
-    done, names = Unfinished(out, _maker(model, heatmaps)), dict(zip(paths, heatmap_names(paths)))
-    todo = [p for p in paths if p not in done or heatmaps and not (out/'heatmaps'/names[p]).is_file()]
+    done, names = Unfinished(out, _maker(model, heatmaps), paths), dict(zip(paths, heatmap_names(paths)))
+    todo = [p for p in paths if p not in done.rows or heatmaps and not (out/'heatmaps'/names[p]).is_file()]
     for p in model.stream(todo, batch_size, progress):
         if heatmaps: _draw(model, p, out/'heatmaps', names)
         done.add({path: [os.path.relpath(path, out), f'{p.scores[i]:.9g}'] + ([int(p.labels[i])] if p.labels is not None else []) + ([f'{p.calibrated[i]:.6f}'] if fair else []) for i, path in enumerate(p.items)})
-    csv.writer(text, lineterminator='\n').writerows([['image', 'score'] + ['label']*(model.threshold is not None) + ['calibrated']*fair, *(done[p] for p in paths)])
+    csv.writer(text, lineterminator='\n').writerows([['image', 'score'] + ['label']*(model.threshold is not None) + ['calibrated']*fair, *(done.rows[p] for p in paths)])
     write_json(out/'run.json', dict(images=len(paths), skipped_images=[f'{os.path.relpath(p, out)}: {why}' for p, why in skipped], threshold=model.threshold, thresholds={k: v.as_dict() for k, v in model.thresholds.items()}, pooling=model.pooling, scale=model.scale, weights_sha256=model.backbone.sha256, **stamp(model.settings)))
     write_atomic(out/'scores.csv', text.getvalue())
     done.file.unlink()

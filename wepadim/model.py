@@ -118,7 +118,7 @@ def _room(self:WEPaDiM, n):
     rows = min(n, c) if s.pool_radius == 0 and s.pool_shrink == 0 else c
     images = 2*n + (len(DEFECTS)*len(hold_out(n, s.seed)) if s.pool_radius == 'auto' and n >= FEWEST else 0)
     positions = 1 if s.pool_radius == 'all' else p
-    return room_for(self.memory_budget, 2*gib((positions, rows, c)), gib((images, p, every if s.reduce == 'pca' else c)) if self.device.type == 'cpu' else 0.)
+    return room_for(self.memory_budget, 2*gib((positions, rows, c)), gib((images, p, every if s.reduce == 'pca' else c)), self.device)
 
 # %% ../nbs/06_model.ipynb #ca63b029
 FEWEST = 10 # good images that can do without a fifth of them

@@ -105,7 +105,7 @@ def features(
     "The feature maps of a category, from the cache if they are there."
     device, base = pick_device(worker_gpu(run.gpu_id)), configs[0]
     path = Path(run.cache_dir)/f'{cache_key(cat, base, run)}.safetensors' if run.cache_dir else None
-    spill = device.type == 'cpu' and maps_room(configs, len(cat.train), len(cat.test), run.memory_budget).spill
+    spill = maps_room(configs, len(cat.train), len(cat.test), run.memory_budget, device).spill
     found = _read_cache(path, device, spill) if path else None
     if found: return tuple(found)
     backbone = Backbone(base.backbone, base.taps, run.weights, device, run.amp)
@@ -272,12 +272,11 @@ def _finish(folder:Path, base:Settings, by_config:dict, done:dict, failed:dict, 
 
 # %% ../nbs/10_phases.ipynb #e09aad7d
 def _painted_maps(painted, paths, backbone, configs:list, run:RunSettings)->tuple:
-    "The maps to learn from, and those to judge by: of the held-out images, and then of the painted views."
-    base, held, views = configs[0], set(painted.held), [torch.from_numpy(v).permute(2, 0, 1) for v in painted.images]
-    keep = [p for i, p in enumerate(paths) if i not in held]
-    spill = backbone.device.type == 'cpu' and maps_room(configs, len(keep), len(held) + len(views), run.memory_budget).spill
-    seen = chain(each_batch(backbone, [paths[i] for i in painted.held], base, 16), (backbone(torch.stack(views[i:i + 16])) for i in range(0, len(views), 16)))
-    return extract(backbone, keep, base, 16, spill=spill), collect_maps(seen, len(held) + len(views), spill)
+    "The maps to learn from, and those to judge by: of the held-out images, and then of the painted views, which are cut already."
+    base, keep = configs[0], [p for i, p in enumerate(paths) if i not in painted.held]
+    n, m, held, views = len(keep), len(painted.held) + len(painted.images), [paths[i] for i in painted.held], base.model_copy(update=dict(input='whole'))
+    spill = maps_room(configs, n, m, run.memory_budget, backbone.device).spill
+    return extract(backbone, keep, base, 16, spill), collect_maps(chain(each_batch(backbone, held, base, 16), each_batch(backbone, painted.images, views, 16)), m, spill)
 
 # %% ../nbs/10_phases.ipynb #4a141e8a
 def synthetic_scores(

@@ -15,7 +15,6 @@ from itertools import chain, combinations, product
 from math import inf, prod
 
 import torch
-from tqdm import tqdm
 
 from .backbone import Backbone, tap_shapes
 from .config import InputError, SUBBANDS, Settings, subbands
@@ -66,24 +65,19 @@ def each_batch(
     images:list, # What `load_image` takes
     settings:Settings, # input and image_size
     batch_size:int=32, # Images at once
-    progress:str='', # Title of a progress bar on a terminal; '': none
 ):
     "Yield the feature maps of each batch, one [B, C, H, W] a tap."
-    with tqdm(total=len(images), desc=progress, unit='image', leave=False, disable=None if progress else True) as bar:
-        for items, x in batches(images, settings.input, settings.image_size, batch_size):
-            yield backbone(x)
-            bar.update(len(items))
+    for _, x in batches(images, settings.input, settings.image_size, batch_size): yield backbone(x)
 
 def extract(
     backbone:Backbone, # The network
     images:list, # What `load_image` takes
     settings:Settings, # input and image_size
     batch_size:int=32, # Images at once
-    progress:str='', # Title of a progress bar on a terminal; '': none
     spill:bool=False, # Into files?
 )->list: # One [N, C, H, W] a tap, float32, channels last: a tensor, or `SpilledMaps`
     "The feature maps of all images."
-    return collect_maps(each_batch(backbone, images, settings, batch_size, progress), len(images), spill)
+    return collect_maps(each_batch(backbone, images, settings, batch_size), len(images), spill)
 
 # %% ../nbs/07_search.ipynb #7eba1da6
 def band_grams(
@@ -256,13 +250,14 @@ def pass_room(
     "What there is memory for in a pass: its embeddings?"
     fixed, embeddings = pass_needs(configs, emb, len(train[0]), len(test[0]))
     held = gib(*(x.shape for x in train + test if not isinstance(x, Spilled)))
-    return room_for(budget, held + fixed, embeddings if train[0].device.type == 'cpu' else 0.)
+    return room_for(budget, held + fixed, embeddings, train[0].device)
 
 def maps_room(
     configs:list, # `Settings` that share backbone and input
     n:int, # Training images
     m:int, # Test images
     budget:float, # GiB that the whole program may need
+    device='cpu', # A torch device: where the maps will be
 )->Room:
     "What there is memory for before the first pass: the feature maps of all images?"
     c, fixed = configs[0], 0.
@@ -270,7 +265,7 @@ def maps_room(
     for group in passes(configs).values():
         try: fixed = max(fixed, pass_needs(group, embedding_of(group, shapes), n, m)[0])
         except InputError: continue   # a level that does not fit: said when it is its turn
-    return room_for(budget, fixed, gib(*((n + m, *s) for s in shapes)))
+    return room_for(budget, fixed, gib(*((n + m, *s) for s in shapes)), device)
 
 # %% ../nbs/07_search.ipynb #30594622
 def pass_distances(
