@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SHRINKAGES', 'study_categories', 'study_backbone', 'moved_category', 'kept', 'origin_of', 'compare', 'averages',
            'side_by_side', 'shifted', 'shift_averaged', 'own_grids', 'tried', 'shrunk_distances', 'shrinkage_rows',
-           'painted_rows', 'held_out_likelihood', 'criteria', 'choice_row']
+           'painted_rows', 'smoothest', 'held_out_likelihood', 'criteria', 'choice_row']
 
 # %% ../nbs/10a_study.ipynb #b8e9ae80
 import hashlib, json, os, time
@@ -18,14 +18,14 @@ from PIL import Image
 from sklearn.covariance import ledoit_wolf_shrinkage, oas
 
 from . import __version__
-from .backbone import pick_device
+from .backbone import Backbone, pick_device
 from .config import InputError, RunSettings, Settings, write_atomic, write_json
-from .choosing import POOLINGS, TOLERANCE, choose_pooling
+from .choosing import POOLINGS, TOLERANCE, choose_pooling, paint_held_out
 from .data import Sample, categories, category, detect_layout, elpv_root, fingerprint, limit, load_image, load_mask, view
 from .experiment import load_masks, provenance, weights_hash, whole_json
-from .phases import features, key_of, params, synthetic_scores
+from .phases import features
 from .gaussian import whitener_rows
-from .search import embed_all, embedding_of, evaluate, pass_distances, score_maps
+from .search import embed_all, embedding_of, evaluate, extract, pass_distances, score_maps
 from .maps import image_scores
 from .metrics import PixelTruth, image_metrics, pixel_metrics
 from .model import WEPaDiM
@@ -75,7 +75,7 @@ def moved_category(
                 to.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(_moved(image, *how, resample)).save(to, compress_level=1)
         return Sample(path, s.label, s.kind, mask)
-    out = replace(cat, name=f'{cat.name}_moved', root=folder, train=[copy(s, i, 'train') for i, s in enumerate(cat.train)], test=[copy(s, i, 'test') for i, s in enumerate(cat.test)], spare=[])
+    out = replace(cat, name=f'{cat.name}_moved', root=folder, train=[copy(s, i, 'train') for i, s in enumerate(cat.train)], test=[t for i, s in enumerate(cat.test) for t in [copy(s, i, 'test')] if not t.mask or load_mask(t.mask).any()], spare=[])
     write_atomic(folder/'done', '')
     return out
 
@@ -250,13 +250,28 @@ def painted_rows(
     variants:dict, # {label: `Settings` that share backbone and input}
     run:RunSettings, # Weights, device, largest number of images
     folder, # Where rows are kept
-)->list: # Rows {category, variant, img_auc, pixel_auc (None), aupro}
+)->list: # Rows {category, variant, radius, img_auc, pixel_auc (None), aupro}
     "Every variant of one category, on painted defects."
     cat = limit(cat, run.max_train_samples, run.max_test_samples)
     def measure():
-        found = {key_of(r['params']): r for r in synthetic_scores(list(variants.values()), cat, run)}
-        return [dict(category=cat.name, variant=k, img_auc=r['img_auc'], pixel_auc=None, aupro=r['aupro']) for k, v in variants.items() for r in [found[key_of(params(v))]]]
+        one, paths, rows = next(iter(variants.values())), [s.path for s in cat.train], []
+        painted, backbone = paint_held_out(paths, one), Backbone(one.backbone, one.taps, run.weights, pick_device(run.gpu_id), run.amp)
+        good, views = extract(backbone, paths, one), extract(backbone, painted.images, one.model_copy(update=dict(input='whole')))   # views are cut already
+        for k, s in variants.items():
+            emb = embedding_of([s], [m.shape[1:] for m in good], backbone.device)
+            x = torch.cat(list(embed_all(emb, good, views).values()), -1)
+            radius, shrink, found = choose_pooling(x[:len(paths)], x[len(paths):], painted, emb.grid, s)
+            rows.append(dict(category=cat.name, variant=k, radius=radius, img_auc=found[radius, shrink]['img_auc'], pixel_auc=None, aupro=found[radius, shrink]['aupro']))
+        return rows
     return kept(Path(folder)/f"{cat.name}_{next(iter(variants.values())).backbone}_painted.json", origin_of(cat, variants, run), measure)
+
+# %% ../nbs/10a_study.ipynb #679f0946
+def smoothest(
+    rows:list, # From `painted_rows`, of several categories; the variants go from the finest and least regularised to the coarsest and most
+)->str: # A variant
+    "The last variant among those within `TOLERANCE` of the best mean image AUROC."
+    mean = {v: np.mean([r['img_auc'] for r in rows if r['variant'] == v]) for v in dict.fromkeys(r['variant'] for r in rows)}
+    return [v for v, m in mean.items() if m >= max(mean.values()) - TOLERANCE][-1]
 
 # %% ../nbs/10a_study.ipynb #b16e560b
 def held_out_likelihood(

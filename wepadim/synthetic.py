@@ -10,12 +10,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from .config import choose
+from .config import InputError, choose
 from .data import load_image
 
 # %% ../nbs/01a_synthetic.ipynb #87bc7b2e
-def _side(im): return min(im.shape[:2])
-
 def _noise(shape, scale, rng):
     "Noise [H, W] of unit variance whose features are about `scale` pixels wide."
     few = rng.standard_normal([max(2, int(np.ceil(n/scale)) + 1) for n in shape]).astype(np.float32)
@@ -23,9 +21,9 @@ def _noise(shape, scale, rng):
     return (n - n.mean())/(n.std() + 1e-9)
 
 # %% ../nbs/01a_synthetic.ipynb #599f574a
-def _place(im, rng):
+def _place(im, rng, s):
     "A place (x, y), likelier where the image has detail."
-    s = _side(im)/32
+    s = s/32
     detail = ndimage.gaussian_filter(np.abs(ndimage.gaussian_laplace(im.mean(2), max(1, s/2))), 2*s)
     sums = np.cumsum(detail/(detail.max() + 1e-9) + .05)
     i = int(np.searchsorted(sums, rng.uniform(0, sums[-1])))
@@ -37,23 +35,23 @@ def _turned(im, centre, angle):
     return x*np.cos(angle) + y*np.sin(angle), y*np.cos(angle) - x*np.sin(angle)
 
 # %% ../nbs/01a_synthetic.ipynb #d9b8607f
-def _blob(im, rng, low, high):
-    "A spot with an irregular, more or less soft edge, its radius between two parts of the side."
-    r, centre = np.exp(rng.uniform(np.log(low), np.log(high)))*_side(im), _place(im, rng)
+def _blob(im, rng, s, low, high):
+    "A spot with an irregular, more or less soft edge, its radius between two parts of s."
+    r, centre = np.exp(rng.uniform(np.log(low), np.log(high)))*s, _place(im, rng, s)
     (u, v), flat = _turned(im, centre, rng.uniform(0, np.pi)), rng.uniform(.5, 1)
     field = 1 - np.hypot(u/r, v/(r*flat)) + .35*_noise(im.shape[:2], max(2, .8*r), rng)*(r > 3)
     return np.clip(np.minimum(field, 1 - np.hypot(u, v)/(1.6*r))/rng.uniform(.1, .5) + .5, 0, 1)
 
-def _bar(im, rng, long, wide):
-    "A rectangle of half sides between two parts of the side each, turned."
-    a, b = (np.exp(rng.uniform(*np.log(x)))*_side(im) for x in (long, wide))
-    u, v = _turned(im, _place(im, rng), rng.uniform(0, np.pi))
+def _bar(im, rng, s, long, wide):
+    "A rectangle of half sides between two parts of s each, turned."
+    a, b = (np.exp(rng.uniform(*np.log(x)))*s for x in (long, wide))
+    u, v = _turned(im, _place(im, rng, s), rng.uniform(0, np.pi))
     return np.clip(np.minimum(a - np.abs(u), b - np.abs(v)) + .5, 0, 1)
 
 # %% ../nbs/01a_synthetic.ipynb #cc28a3d5
-def _line(im, rng):
+def _line(im, rng, s):
     "A line that keeps its direction roughly, drawn four times too large and reduced."
-    (h, w), s, (x, y), angle = im.shape[:2], _side(im), _place(im, rng), rng.uniform(0, 2*np.pi)
+    (h, w), (x, y), angle = im.shape[:2], _place(im, rng, s), rng.uniform(0, 2*np.pi)
     points = [(x, y)]
     for _ in range(int(rng.integers(6, 20))):
         angle += rng.normal(0, .25)
@@ -79,35 +77,35 @@ def _tone(im, alpha, rng, low, high):
     return np.clip(im + d*(1 + .3*rng.standard_normal(3)*coloured), 0, 255)
 
 # %% ../nbs/01a_synthetic.ipynb #5b805f71
-def _patch(im, other, rng): return _bar(im, rng, (.02, .1), (.02, .1)), _elsewhere(other, rng)
-def _scar(im, other, rng): return _bar(im, rng, (.06, .2), (.006, .02)), _elsewhere(other, rng)
-def _texture(im, other, rng): return _blob(im, rng, .03, .12)*rng.uniform(.3, .9), _elsewhere(other, rng)
-def _blur(im, other, rng): return _blob(im, rng, .04, .14), ndimage.gaussian_filter(im, (*[rng.uniform(.006, .02)*_side(im)]*2, 0))
+def _patch(im, other, rng, s): return _bar(im, rng, s, (.02, .1), (.02, .1)), _elsewhere(other, rng)
+def _scar(im, other, rng, s): return _bar(im, rng, s, (.06, .2), (.006, .02)), _elsewhere(other, rng)
+def _texture(im, other, rng, s): return _blob(im, rng, s, .03, .12)*rng.uniform(.3, .9), _elsewhere(other, rng)
+def _blur(im, other, rng, s): return _blob(im, rng, s, .04, .14), ndimage.gaussian_filter(im, (*[rng.uniform(.006, .02)*s]*2, 0))
 
-def _scratch(im, other, rng):
-    alpha = _line(im, rng)
+def _scratch(im, other, rng, s):
+    alpha = _line(im, rng, s)
     return alpha*rng.uniform(.4, 1), _tone(im, alpha, rng, 30, 110)
 
-def _stain(im, other, rng):
-    alpha = _blob(im, rng, .02, .12)
+def _stain(im, other, rng, s):
+    alpha = _blob(im, rng, s, .02, .12)
     return alpha, _tone(im, alpha, rng, 12, 60)
 
-def _hole(im, other, rng):
-    alpha = _blob(im, rng, .012, .06)
+def _hole(im, other, rng, s):
+    alpha = _blob(im, rng, s, .012, .06)
     dark = im[alpha > .5].mean() > 80 if (alpha > .5).any() else True
     return alpha*rng.uniform(.5, 1), (0 if dark else 255) + 8*rng.standard_normal(im.shape[:2])[..., None]
 
 # %% ../nbs/01a_synthetic.ipynb #d6f21cff
-def _warp(im, other, rng):
-    (h, w), s = im.shape[:2], _side(im)
-    where = ndimage.gaussian_filter(_blob(im, rng, .04, .12), .01*s)
+def _warp(im, other, rng, s):
+    h, w = im.shape[:2]
+    where = ndimage.gaussian_filter(_blob(im, rng, s, .04, .12), .01*s)
     far = rng.uniform(.015, .04)*s*where
     at = np.mgrid[:h, :w] + np.stack([far*_noise((h, w), .08*s, rng) for _ in range(2)])
     return (where > .02).astype(float), np.stack([ndimage.map_coordinates(c, at, order=1, mode='nearest') for c in np.moveaxis(im, 2, 0)], -1)
 
-def _missing(im, other, rng):
-    alpha, s = _blob(im, rng, .03, .1), .06*_side(im)
-    around = ndimage.gaussian_filter(im*(1 - alpha[..., None]), (s, s, 0))/(ndimage.gaussian_filter(1 - alpha, s) + 1e-3)[..., None]
+def _missing(im, other, rng, s):
+    alpha, far = _blob(im, rng, s, .03, .1), .06*s
+    around = ndimage.gaussian_filter(im*(1 - alpha[..., None]), (far, far, 0))/(ndimage.gaussian_filter(1 - alpha, far) + 1e-3)[..., None]
     return alpha, around + 2*rng.standard_normal(im.shape[:2])[..., None]
 
 # %% ../nbs/01a_synthetic.ipynb #c2065ca4
@@ -118,15 +116,18 @@ def paint_defect(
     kind:str|None=None, # One of `DEFECTS`; None: drawn by the seed
     seed:int=0, # The same seed paints the same defect
     other=None, # A good image of the same size to take material from; None: the same
+    size:float=1.0, # How many times as large as usual
+    strength:float=1.0, # The part of the change that is made, 0 to 1: less is fainter
 )->tuple: # (image [H, W, 3] uint8, mask [H, W] bool)
     "Paint one synthetic defect on an image. One that cannot be seen is drawn again; at last it may be a hole."
+    if not (size > 0 and 0 < strength <= 1): raise InputError(f"size {size}, strength {strength}: expected a size above 0 and a strength above 0 and up to 1")
     rng = np.random.default_rng(seed)
     kind = choose(kind, DEFECTS, 'defect') if kind else list(DEFECTS)[rng.integers(len(DEFECTS))]
     im = np.asarray(load_image(image)).astype(np.float32)
     other = im if other is None else np.asarray(load_image(other)).astype(np.float32)
     for attempt in range(30):
-        alpha, new = DEFECTS[kind if attempt < 20 else 'hole'](im, other, rng)
-        out = (im + alpha[..., None]*(new - im)).round().clip(0, 255)
-        mask = (np.abs(out - im).max(2) > 6) & (alpha > .1)
-        if mask.sum() >= max(4, 1e-4*mask.size): break
-    return out.astype(np.uint8), mask
+        alpha, new = DEFECTS[kind if attempt < 20 else 'hole'](im, other, rng, size*min(im.shape[:2]))
+        faint, full = ((im + part*alpha[..., None]*(new - im)).round().clip(0, 255) for part in (strength, 1))
+        seen, mask = ((np.abs(x - im).max(2) > 6) & (alpha > .1) for x in (faint, full))
+        if seen.sum() >= max(4, 1e-4*seen.size): break
+    return faint.astype(np.uint8), mask
