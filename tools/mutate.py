@@ -9,7 +9,7 @@ BREAKS = [
     ('config', '00_config', "os.replace(tmp, path)", "os.rename(tmp, str(path) + '~')", 'test_trust.py'),
     ('data', '01_data', "a = a * (255 if a.max() <= 1 else 1) if im.mode == 'F' else a / 257", "a = a * (255 if a.max() <= 1 else 1) if im.mode == 'F' else a / 256", 'test_bad_table.py'),
     ('data', '01_data', "left, top = round((w - size) / 2), round((h - size) / 2)", "left, top = round((w - size) / 2), round((w - size) / 2)", 'test_reference.py'),
-    ('synthetic', '01a_synthetic', "(np.abs(out - im).max(2) > 6) & (alpha > .1)", "(np.abs(out - im).max(2) > 6) & (alpha < .1)", 'test_commands.py'),
+    ('synthetic', '01a_synthetic', "(np.abs(x - im).max(2) > 6) & (alpha > .1)", "(np.abs(x - im).max(2) > 6) & (alpha < .1)", 'test_commands.py'),
     ('backbone', '02_backbone', "if s in taps: maps.append(x)", "if s in taps: maps.insert(0, x)", 'test_reference.py'),
     ('wavelet', '03_wavelet', "{(b, j): as_x(down[r, j]) @ x @ as_x(across[c, j]).mT", "{(b, j): as_x(down[c, j]) @ x @ as_x(across[r, j]).mT", 'test_reference.py'),
     ('wavelet', '03_wavelet', "m[at, (at + i - c) % n] += row[i]", "m[at, (at + i - c + 1) % n] += row[i]", 'test_properties.py'),
