@@ -22,7 +22,7 @@ BREAKS = [
     ('metrics', '05_metrics', "first = int((r.above > limit*r.n_good).sum())", "first = int((r.above >= limit*r.n_good).sum()) + 1", 'test_properties.py'),
     ('maps', '05a_maps', "return box @ G, G @ box", "return box @ G, box @ G", 'test_reference.py'),
     ('thresholds', '05b_thresholds', "int(np.ceil((len(scores) + 1)*(1 - rate)))", "int(np.ceil((len(scores) + 1)*(1 - 2*rate)))", 'test_trust.py'),
-    ('choosing', '05c_choosing', "if r['img_auc'] >= best - TOLERANCE][-1]", "if r['img_auc'] >= best - TOLERANCE][0]", 'test_trust.py'),
+    ('choosing', '05c_choosing', "if v >= max(scores.values()) - tolerance]", "if v >= max(scores.values()) + tolerance]", 'test_trust.py'),
     ('model', '06_model', "(self._U @ d.reshape(len(d), *self.embedding.grid) @ self._V.T)", "(self._U @ d.reshape(len(d), *self.embedding.grid).mT @ self._V.T)", 'test_reference.py'),
     ('search', '07_search', "pool_radius=0)) if base.pool_radius == 'auto'", "pool_radius=1)) if base.pool_radius == 'auto'", 'test_phases.py'),
     ('experiment', '09_experiment', "same = old.get('identity') == ident and", "same = old.get('identity') != ident and", 'test_trust.py'),

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SIZES', 'STRENGTHS', 'POOLINGS', 'TOLERANCE', 'Painted', 'hold_out', 'paint_held_out', 'found', 'located',
-           'choose_pooling']
+           'near_best', 'choose_pooling']
 
 # %% ../nbs/05c_choosing.ipynb #e7492a81
 from dataclasses import dataclass
@@ -78,6 +78,13 @@ def located(
 POOLINGS = ((0, 0.0), (1, 0.3), (2, 0.3), ('all', 0.0)) # (pool_radius, pool_shrink), least pooled first
 TOLERANCE = 0.005 # of image AUROC
 
+def near_best(
+    scores:dict, # {candidate: image AUROC on painted defects}
+    tolerance:float=TOLERANCE, # How far below the best
+)->list: # The candidates, in their order
+    "Those that painted defects cannot tell from the best."
+    return [k for k, v in scores.items() if v >= max(scores.values()) - tolerance]
+
 def choose_pooling(
     X, # [N, P, C], float32: embeddings of the good images, a tensor or `Spilled`
     Z, # [M, P, C], float32: of the painted ones
@@ -100,5 +107,5 @@ def choose_pooling(
         results[radius, shrink] = found(image_scores(maps, settings.image_score).cpu().numpy(), painted) | dict(aupro=located(maps, painted))
         best = max(r['img_auc'] for r in results.values())
         if not every and results[radius, shrink]['img_auc'] < best - 2*TOLERANCE: break   # in every study more pooling was worse still
-    radius, shrink = [k for k, r in results.items() if r['img_auc'] >= best - TOLERANCE][-1]
+    radius, shrink = near_best({k: r['img_auc'] for k, r in results.items()})[-1]
     return radius, shrink, results

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from . import __version__
 from .backbone import Backbone, pick_device
-from .choosing import found as how_found, paint_held_out
+from .choosing import found as how_found, near_best, paint_held_out
 from .config import InputError, RunSettings, Settings, choose, preset, read_json, write_json
 from .data import categories, detect_layout, elpv_root, fingerprint
 from .jobs import run_jobs, worker_gpu
@@ -316,9 +316,8 @@ def safest(
     synthetic:list, # From `synthetic_scores`
 )->int: # Its index
     "The most regularised configuration among the best."
-    best, regs = max(r['img_auc'] for r in synthetic), sorted({r['params']['cov_reg'] for r in synthetic})
-    near = [i for i, r in enumerate(synthetic) if r['img_auc'] >= best - LUCK]
-    return max(near, key=lambda i: (_strength(synthetic[i]['params'], regs), synthetic[i]['img_auc']))
+    regs = sorted({r['params']['cov_reg'] for r in synthetic})
+    return max(near_best({i: r['img_auc'] for i, r in enumerate(synthetic)}, LUCK), key=lambda i: (_strength(synthetic[i]['params'], regs), synthetic[i]['img_auc']))
 
 # %% ../nbs/10_phases.ipynb #6f334bde
 def choose_configuration(

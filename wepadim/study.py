@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SHRINKAGES', 'study_categories', 'study_backbone', 'moved_category', 'kept', 'origin_of', 'compare', 'averages',
            'side_by_side', 'shifted', 'shift_averaged', 'own_grids', 'tried', 'shrunk_distances', 'shrinkage_rows',
-           'painted_rows', 'smoothest', 'held_out_likelihood', 'criteria', 'choice_row']
+           'good_and_painted', 'painted_rows', 'smoothest', 'held_out_likelihood', 'criteria', 'choice_row']
 
 # %% ../nbs/10a_study.ipynb #b8e9ae80
 import hashlib, json, os, time
@@ -20,7 +20,7 @@ from sklearn.covariance import ledoit_wolf_shrinkage, oas
 from . import __version__
 from .backbone import Backbone, pick_device
 from .config import InputError, RunSettings, Settings, write_atomic, write_json
-from .choosing import POOLINGS, TOLERANCE, choose_pooling, paint_held_out
+from .choosing import POOLINGS, choose_pooling, near_best, paint_held_out
 from .data import Sample, categories, category, detect_layout, elpv_root, fingerprint, limit, load_image, load_mask, view
 from .experiment import load_masks, provenance, weights_hash, whole_json
 from .phases import features
@@ -30,7 +30,6 @@ from .maps import image_scores
 from .metrics import PixelTruth, image_metrics, pixel_metrics
 from .model import WEPaDiM
 from .pooling import fit_pooled, mean_variance
-from .spill import collect
 
 # %% ../nbs/10a_study.ipynb #2f1a960f
 def study_categories(
@@ -245,6 +244,21 @@ def shrinkage_rows(
     return kept(Path(folder)/f'{cat.name}_{settings.backbone}_{len(cat.train)}_shrinkage.json', origin_of(cat, {'base': settings}, run), measure)
 
 # %% ../nbs/10a_study.ipynb #13ce72de
+def good_and_painted(
+    cat, # A `Category`: only its good training images are used
+    variants:dict, # {label: `Settings` that share backbone and input}
+    run:RunSettings, # Weights, device
+):
+    "Yield (label, embeddings [N, P, C] of the good images, of the painted ones, what these are, grid) of each variant."
+    one, paths = next(iter(variants.values())), [s.path for s in cat.train]
+    painted, backbone = paint_held_out(paths, one), Backbone(one.backbone, one.taps, run.weights, pick_device(run.gpu_id), run.amp)
+    good, views = extract(backbone, paths, one), extract(backbone, painted.images, one.model_copy(update=dict(input='whole')))   # views are cut already
+    for k, s in variants.items():
+        emb = embedding_of([s], [m.shape[1:] for m in good], backbone.device)
+        x = torch.cat(list(embed_all(emb, good, views).values()), -1)
+        yield k, x[:len(paths)], x[len(paths):], painted, emb.grid
+
+# %% ../nbs/10a_study.ipynb #d90e4ffa
 def painted_rows(
     cat, # A `Category`: only its good training images are used
     variants:dict, # {label: `Settings` that share backbone and input}
@@ -254,13 +268,9 @@ def painted_rows(
     "Every variant of one category, on painted defects."
     cat = limit(cat, run.max_train_samples, run.max_test_samples)
     def measure():
-        one, paths, rows = next(iter(variants.values())), [s.path for s in cat.train], []
-        painted, backbone = paint_held_out(paths, one), Backbone(one.backbone, one.taps, run.weights, pick_device(run.gpu_id), run.amp)
-        good, views = extract(backbone, paths, one), extract(backbone, painted.images, one.model_copy(update=dict(input='whole')))   # views are cut already
-        for k, s in variants.items():
-            emb = embedding_of([s], [m.shape[1:] for m in good], backbone.device)
-            x = torch.cat(list(embed_all(emb, good, views).values()), -1)
-            radius, shrink, found = choose_pooling(x[:len(paths)], x[len(paths):], painted, emb.grid, s)
+        rows = []
+        for k, X, Z, painted, grid in good_and_painted(cat, variants, run):
+            radius, shrink, found = choose_pooling(X, Z, painted, grid, variants[k])
             rows.append(dict(category=cat.name, variant=k, radius=radius, img_auc=found[radius, shrink]['img_auc'], pixel_auc=None, aupro=found[radius, shrink]['aupro']))
         return rows
     return kept(Path(folder)/f"{cat.name}_{next(iter(variants.values())).backbone}_painted.json", origin_of(cat, variants, run), measure)
@@ -269,9 +279,8 @@ def painted_rows(
 def smoothest(
     rows:list, # From `painted_rows`, of several categories; the variants go from the finest and least regularised to the coarsest and most
 )->str: # A variant
-    "The last variant among those within `TOLERANCE` of the best mean image AUROC."
-    mean = {v: np.mean([r['img_auc'] for r in rows if r['variant'] == v]) for v in dict.fromkeys(r['variant'] for r in rows)}
-    return [v for v, m in mean.items() if m >= max(mean.values()) - TOLERANCE][-1]
+    "The last variant among those near the best mean image AUROC."
+    return near_best({v: np.mean([r['img_auc'] for r in rows if r['variant'] == v]) for v in dict.fromkeys(r['variant'] for r in rows)})[-1]
 
 # %% ../nbs/10a_study.ipynb #b16e560b
 def held_out_likelihood(
@@ -300,12 +309,9 @@ def criteria(
     cat = limit(cat, run.max_train_samples, run.max_test_samples)
     variants = {f'{r}, {a}': settings.model_copy(update=dict(pool_radius=r, pool_shrink=a)) for r, a in POOLINGS}
     def measure():
-        model, paths = WEPaDiM(settings.model_copy(update=dict(pool_radius=0)), weights=run.weights, gpu_id=run.gpu_id), [s.path for s in cat.train]
-        room = model._room(len(paths))
-        X = collect((e for _, e in model._embeddings(paths, run.train_batch_size)), len(paths), room.spill)
-        painted, Z = model._painted(paths, run.train_batch_size, room)
-        _, _, found = choose_pooling(X, Z, painted, model.embedding.grid, settings, room.working, every=True)
-        likely = held_out_likelihood(X, model.embedding.grid, settings, painted.held)
+        [(_, X, Z, painted, grid)] = good_and_painted(cat, {'detector': settings}, run)
+        _, _, found = choose_pooling(X, Z, painted, grid, settings, every=True)
+        likely = held_out_likelihood(X, grid, settings, painted.held)
         return [dict(painted=found[p]['img_auc'], painted_aupro=found[p]['aupro'], likelihood=likely[p]) for p in POOLINGS]
     real = compare(cat, variants, run, folder)
     judged = kept(Path(folder)/f'{cat.name}_{settings.backbone}_criteria.json', origin_of(cat, {'detector': settings}, run), measure)
@@ -318,6 +324,5 @@ def choice_row(
     rows:list, # From `criteria`
 )->dict: # What each criterion chooses, and the real image AUROC that it gets
     "One category in one line."
-    best, near = max(r['painted'] for r in rows), lambda r: r['painted'] >= max(x['painted'] for x in rows) - 100*TOLERANCE
-    picks = {'painted defects': [r for r in rows if near(r)][-1], 'likelihood': max(rows, key=lambda r: r['likelihood']), 'best on the test set': max(rows, key=lambda r: r['image AUROC'])}
+    picks = {'painted defects': rows[near_best({i: r['painted']/100 for i, r in enumerate(rows)})[-1]], 'likelihood': max(rows, key=lambda r: r['likelihood']), 'best on the test set': max(rows, key=lambda r: r['image AUROC'])}
     return {'category': rows[0]['category'], **{f'{k}: {w}': v[f] if w != 'radius' else str(v['radius']) for k, v in picks.items() for w, f in (('radius', 'radius'), ('image AUROC', 'image AUROC'))}}
