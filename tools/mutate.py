@@ -7,8 +7,11 @@ ROOT = Path(__file__).resolve().parents[1]
 # (module, notebook, what is there, what takes its place, tests to ask if the notebook does not notice)
 BREAKS = [
     ('config', '00_config', "os.replace(tmp, path)", "os.rename(tmp, str(path) + '~')", 'test_trust.py'),
-    ('data', '01_data', "a = a * (255 if a.max() <= 1 else 1) if im.mode == 'F' else a / 257", "a = a * (255 if a.max() <= 1 else 1) if im.mode == 'F' else a / 256", 'test_bad_table.py'),
-    ('data', '01_data', "left, top = round((w - size) / 2), round((h - size) / 2)", "left, top = round((w - size) / 2), round((w - size) / 2)", 'test_reference.py'),
+    ('images', '01_images', "Image.fromarray(255 - grey if deep.white_is_zero else grey)", "Image.fromarray(grey)", 'test_accounted.py'),
+    ('images', '01_images', "return values >= 128 if lossy else values > 0", "return values > 0", 'test_accounted.py'),
+    ('layouts', '01b_layouts', "test = by_name(good[n_train:n_train + n_test])", "test = by_name(good[:n_test])", 'test_commands.py'),
+    ('data', '01c_data', "unused.setdefault(cat.left_out.get(p) or why_unused(p, home), [])", "unused.setdefault(why_unused(p, home), [])", 'test_accounted.py'),
+    ('images', '01_images', "left, top = round((w - size) / 2), round((h - size) / 2)", "left, top = round((w - size) / 2), round((w - size) / 2)", 'test_reference.py'),
     ('synthetic', '01a_synthetic', "(np.abs(x - im).max(2) > 6) & (alpha > .1)", "(np.abs(x - im).max(2) > 6) & (alpha < .1)", 'test_commands.py'),
     ('backbone', '02_backbone', "if s in taps: maps.append(x)", "if s in taps: maps.insert(0, x)", 'test_reference.py'),
     ('wavelet', '03_wavelet', "{(b, j): as_x(down[r, j]) @ x @ as_x(across[c, j]).mT", "{(b, j): as_x(down[c, j]) @ x @ as_x(across[r, j]).mT", 'test_reference.py'),

@@ -13,7 +13,7 @@ from itertools import chain
 
 import numpy as np, torch
 
-from .data import load_image, view
+from .images import load_image, view
 from .maps import image_scores, map_matrices
 from .metrics import aupro, auroc
 from .pooling import fit_gaussian
@@ -49,7 +49,7 @@ def paint_held_out(
     "Hold out some good images and paint every kind of defect on each."
     rng, held = np.random.default_rng(settings.seed), hold_out(len(images), settings.seed, most=most)
     rest = sorted(set(range(len(images))) - set(held)) or held
-    see = lru_cache(None)(lambda i: np.asarray(view(load_image(images[i]), settings.input, settings.image_size)))   # every image is painted once a kind
+    see = lru_cache(None)(lambda i: np.asarray(view(load_image(images[i], settings.value_range), settings.input, settings.image_size)))   # every image is painted once a kind
     draw = lambda low, high: float(np.exp(rng.uniform(np.log(low), np.log(high))))
     out = [(*paint_defect(see(i), kind, int(rng.integers(2**31)), see(rest[rng.integers(len(rest))]), draw(*SIZES), draw(*STRENGTHS)), kind) for i in held for kind in DEFECTS]
     ims, masks, kinds = zip(*out)

@@ -214,7 +214,10 @@ class PixelTruth:
     def __init__(self,
         masks, # [n, H, W], bool, of all test images (good ones: empty); None: the data set has no masks
         device='cpu', # A torch device: where the maps will be
+        known=None, # [n], bool: of which images it is known what is defective; None: of all
     ):
+        self.known = None if known is None or np.all(known) else torch.from_numpy(np.flatnonzero(known)).to(device)
+        if masks is not None and self.known is not None: masks = np.asarray(masks)[np.asarray(known)]
         self.reason = 'the data set has no masks' if masks is None else why_undefined(masks)
         if self.reason: return
         masks = np.asarray(masks, bool)
@@ -226,9 +229,11 @@ def pixel_metrics(
     masks, # [n, H, W], bool, of all test images (good ones: empty), or a `PixelTruth`; None: the data set has no masks
     maps, # [n, H, W], float: an array or a tensor
 )->dict: # pixel_auc, pixel_ap, pixel_f1_max, aupro, and pixel_reason if they are null
-    "The pixel-level metrics, over all pixels of all test images, as float32."
+    "The pixel-level metrics, over all pixels of the test images whose masks are known, as float32."
     truth = masks if isinstance(masks, PixelTruth) else PixelTruth(masks)
     if truth.reason: return dict(pixel_auc=None, pixel_ap=None, pixel_f1_max=None, aupro=None, pixel_reason=truth.reason)
-    r = rank_pixels(torch.as_tensor(maps, dtype=torch.float32).reshape(-1), truth.where)   # the one ranking that all four share
+    maps = torch.as_tensor(maps, dtype=torch.float32)
+    if truth.known is not None: maps = maps[truth.known]
+    r = rank_pixels(maps.reshape(-1), truth.where)   # the one ranking that all four share
     c = counts(r)
     return dict(pixel_auc=area(r), pixel_ap=_ap(c), pixel_f1_max=_f1_max(c)[0], aupro=area(r, 0.3, truth.weights))

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['SEARCHED', 'BEYOND', 'METRICS', 'LUCK', 'cache_key', 'prune', 'features', 'params', 'key_of', 'search_category',
-           'averaged', 'best', 'skipped', 'run_search', 'synthetic_scores', 'safest', 'choose_configuration',
-           'run_selection', 'selection_table', 'run_sequential', 'grid_of', 'tidy', 'run_phase1', 'search_identity',
-           'best_params', 'phase2_detector', 'run_phase2', 'phase2_name', 'usual_data', 'checkout', 'usual_results',
-           'usual_run', 'check_parameters']
+           'averaged', 'best', 'skipped', 'open_for_search', 'run_search', 'synthetic_scores', 'safest',
+           'choose_configuration', 'run_selection', 'selection_table', 'run_sequential', 'grid_of', 'tidy',
+           'run_phase1', 'search_identity', 'best_params', 'phase2_detector', 'run_phase2', 'phase2_name', 'usual_data',
+           'checkout', 'usual_results', 'usual_run', 'check_parameters']
 
 # %% ../nbs/10_phases.ipynb #5cc75804
 import ast, hashlib, json, os
@@ -22,10 +22,11 @@ from tqdm import tqdm
 from . import __version__
 from .backbone import Backbone, pick_device
 from .choosing import found as how_found, near_best, paint_held_out
-from .config import InputError, RunSettings, Settings, choose, preset, read_json, write_json
-from .data import categories, detect_layout, elpv_root, fingerprint
+from .config import InputError, RunSettings, Settings, choose, preset, read_json, say, write_json
+from .data import categories, census, detect_layout, elpv_root, fingerprint, with_range
 from .jobs import run_jobs, worker_gpu
-from .experiment import Stopwatch, attempt_all, identity, load_masks, open_category, open_run, peak_memory, provenance, run_category, run_folder, run_lock, run_single, say, stamp, weights_hash, whole_json
+from .metrics import why_undefined
+from .experiment import Stopwatch, attempt_all, identity, odd_about, open_category, open_run, peak_memory, pixel_truth, provenance, run_category, run_folder, run_lock, run_single, stamp, weights_hash, whole_json
 from .search import GRIDS, SEQUENTIAL, each_batch, expand, extract, maps_room, passes, search_passes, settled
 from .spill import SpilledMaps, collect_maps
 
@@ -37,7 +38,7 @@ def cache_key(
 )->str: # 32 hexadecimal digits
     "A name for the feature maps of a category: a hash of all that decides them."
     gpu = pick_device(run.gpu_id).type == 'cuda'
-    parts = dict(data=fingerprint(cat), **base.model_dump(mode='json', include={'backbone', 'taps', 'input', 'image_size'}), weights=weights_hash(base.backbone, run.weights),
+    parts = dict(data=fingerprint(cat), **base.model_dump(mode='json', include={'backbone', 'taps', 'input', 'image_size', 'value_range'}), weights=weights_hash(base.backbone, run.weights),
                  amp=run.amp and gpu, gpu=gpu, batch=run.train_batch_size, wepadim=__version__, torch=torch.__version__, torchvision=torchvision.__version__)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -103,7 +104,7 @@ def features(
     run:RunSettings, # Weights, device, cache, memory
 )->tuple: # (maps of the training images, of the test images), each one [N, C, H, W] a tap
     "The feature maps of a category, from the cache if they are there."
-    device, base = pick_device(worker_gpu(run.gpu_id)), configs[0]
+    device, base = pick_device(worker_gpu(run.gpu_id)), with_range(configs[0], [s.path for s in cat.train])
     path = Path(run.cache_dir)/f'{cache_key(cat, base, run)}.safetensors' if run.cache_dir else None
     spill = maps_room(configs, len(cat.train), len(cat.test), run.memory_budget, device).spill
     found = _read_cache(path, device, spill) if path else None
@@ -169,9 +170,9 @@ def search_category(
         if old: yield files[k], old
         else: todo += group
     if not todo: return
-    with watch('masks'): masks = load_masks(cat, configs[0])   # first: a bad mask is found before the features
+    with watch('masks'): truth = pixel_truth(cat, configs[0], pick_device(worker_gpu(run.gpu_id)), run.large_masks)   # first: a bad mask is found before the features
     with watch('features'): train, test = features(cat, todo, run)
-    for k, found, skipped in search_passes(todo, train, test, [s.label for s in cat.test], masks, run.memory_budget, watch):
+    for k, found, skipped in search_passes(todo, train, test, [s.label for s in cat.test], truth, run.memory_budget, watch):
         new = _as_file(origin | {'configs': [params(c) for c in groups[k]]}, found, skipped)
         write_json(files[k], new)
         yield files[k], new
@@ -218,14 +219,28 @@ def _search_job(configs:list, run:RunSettings, cat, folder:Path, on_pass=None)->
     for file, p in search_category(configs, run, cat, folder, watch):
         found[file.name] = p
         if on_pass: on_pass(cat.name, p)
-    return dict(passes=found, stages=watch.stages, about=dict(n_train=len(cat.train), n_test=len(cat.test), data_fingerprint=fingerprint(cat), skipped_images=[str(p) for p in cat.skipped]))
+    return dict(passes=found, stages=watch.stages, about=dict(n_train=len(cat.train), n_test=len(cat.test), data_fingerprint=fingerprint(cat), skipped_images=list(cat.skipped), census=census(cat).as_dict(), odd=odd_about(cat)))
+
+# %% ../nbs/10_phases.ipynb #0422bcde
+def open_for_search(
+    run:RunSettings, # The run
+    name:str, # A category
+    layout:str, # Of the data set
+    seed:int, # Of splits
+):
+    "A category, if configurations can be compared on it."
+    cat = open_category(run, name, layout, seed)
+    reason = why_undefined([s.label for s in cat.test])
+    if reason and run.selection != 'synthetic':
+        raise InputError(f"{run.data_path} [{name}]: {reason}, so a search cannot tell one configuration from another; add some, or choose on painted defects with --selection synthetic")
+    return cat
 
 # %% ../nbs/10_phases.ipynb #6ee3abbe
 def _searches(configs:list, names, layout, run:RunSettings, folder:Path, on_pass):
     "Yield (category, function that returns what `_search_job` does)."
     todo = {}
     for name in names:
-        look = lambda name=name: open_category(run, name, layout, configs[0].seed)
+        look = lambda name=name: open_for_search(run, name, layout, configs[0].seed)
         try: todo[name] = (configs, run, look(), folder/name, on_pass)
         except Exception: yield name, look   # raised where it is counted
     for name, work in run_jobs(_search_job, todo, run.workers, run.scheduler): yield name, work
@@ -271,9 +286,9 @@ def _finish(folder:Path, base:Settings, by_config:dict, done:dict, failed:dict, 
     return found
 
 # %% ../nbs/10_phases.ipynb #e09aad7d
-def _painted_maps(painted, paths, backbone, configs:list, run:RunSettings)->tuple:
+def _painted_maps(painted, paths, backbone, base:Settings, configs:list, run:RunSettings)->tuple:
     "The maps to learn from, and those to judge by: of the held-out images, and then of the painted views, which are cut already."
-    base, keep = configs[0], [p for i, p in enumerate(paths) if i not in painted.held]
+    keep = [p for i, p in enumerate(paths) if i not in painted.held]
     n, m, held, views = len(keep), len(painted.held) + len(painted.images), [paths[i] for i in painted.held], base.model_copy(update=dict(input='whole'))
     spill = maps_room(configs, n, m, run.memory_budget, backbone.device).spill
     return extract(backbone, keep, base, 16, spill), collect_maps(chain(each_batch(backbone, held, base, 16), each_batch(backbone, painted.images, views, 16)), m, spill)
@@ -285,9 +300,10 @@ def synthetic_scores(
     run:RunSettings, # Weights, device
 )->list: # {params, img_auc, aupro, kinds} of each configuration
     "How well each configuration finds defects painted on held-out training images."
-    base, paths, device = configs[0], [s.path for s in cat.train], pick_device(run.gpu_id)
+    paths, device = [s.path for s in cat.train], pick_device(run.gpu_id)
+    base = with_range(configs[0], paths)
     painted, backbone = paint_held_out(paths, base), Backbone(base.backbone, base.taps, run.weights, device, run.amp)
-    train, test = _painted_maps(painted, paths, backbone, configs, run)
+    train, test = _painted_maps(painted, paths, backbone, base, configs, run)
     h, size = len(painted.held), painted.masks.shape[1]
     labels, masks = np.repeat([0, 1], [h, len(painted.images)]), np.concatenate([np.zeros((h, size, size), bool), painted.masks])
     return [dict(params=params(c), aupro=m['aupro'], **how_found(scores, painted))

@@ -12,7 +12,8 @@ import numpy as np, torch
 from PIL import Image
 
 from .config import SUBBANDS
-from .data import batches, load_image, view
+from .data import batches
+from .images import load_image, view
 from .metrics import auroc, found_at
 from .wavelet import dwt2
 
@@ -88,9 +89,10 @@ def overlay(
     scale:tuple, # (low, high): the ends of the colour scale, one for all images
     input:str='whole', # The view the map is of: 'crop' or 'whole'
     max_side:int=1024, # The picture is not made larger than this
+    value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
 )->Image.Image: # RGB, in the proportions of the view
     "The image in grey, glowing where it is anomalous."
-    im = load_image(image)
+    im = load_image(image, value_range)
     if input == 'crop': im = view(im, 'crop', len(amap))
     im.thumbnail((max_side, max_side))
     glow = Image.fromarray(heat(amap, scale)).resize(im.size, Image.Resampling.BILINEAR)
@@ -118,13 +120,14 @@ def show_maps(
     input:str='whole', # The view the maps are of
     title:str|None=None, # Over everything
     per_row:int=8, # Images side by side
+    value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
 ):
     "Images above their heat maps, all on one colour scale."
     cols = max(1, min(len(images), per_row))
     fig, axs = figure(2*max(1, -(-len(images)//cols)), cols, (1.9, 2), pictures=True)
     for i, (im, m) in enumerate(zip(images, maps)):
         above, below = axs[2*(i//cols):2*(i//cols) + 2, i % cols]
-        above.imshow(view(load_image(im), input, len(m)))
+        above.imshow(view(load_image(im, value_range), input, len(m)))
         above.set_title(titles[i] if titles is not None else '', fontsize=8)
         shown = below.imshow(m, cmap=HEAT, vmin=scale[0], vmax=scale[1])
         if masks is not None and masks[i] is not None and masks[i].any(): below.contour(masks[i], [.5], colors='white', linewidths=.8)
@@ -142,11 +145,11 @@ def show_bands(
     "The sub-bands of one tap's feature map: mean magnitude over channels."
     s = model.settings
     def bands(images):
-        maps = torch.cat([model.backbone(x)[tap] for _, x in batches(images, s.input, s.image_size)])
+        maps = torch.cat([model.backbone(x)[tap] for _, x in batches(images, s.input, s.image_size, value_range=s.value_range)])
         return {b: v.abs().mean(1).cpu().numpy() for (b, j), v in dwt2(maps, s.wavelet_type, 1, s.wavelet_mode).items()}
     seen, usual = bands([image]), bands(good) if len(good) else None
     fig, axs = figure(1, 5, (2.2, 2.4), pictures=True)
-    axs[0, 0].imshow(view(load_image(image), s.input, s.image_size)); axs[0, 0].set_title('image')
+    axs[0, 0].imshow(view(load_image(image, s.value_range), s.input, s.image_size)); axs[0, 0].set_title('image')
     for ax, b in zip(axs[0, 1:], SUBBANDS):
         ax.imshow(seen[b][0] if usual is None else seen[b][0] - usual[b].mean(0), cmap=HEAT, vmin=None if usual is None else 0); ax.set_title(f'{b} of {model.backbone.taps[tap]}')
     return fig

@@ -67,7 +67,7 @@ def each_batch(
     batch_size:int=32, # Images at once
 ):
     "Yield the feature maps of each batch, one [B, C, H, W] a tap."
-    for _, x in batches(images, settings.input, settings.image_size, batch_size): yield backbone(x)
+    for _, x in batches(images, settings.input, settings.image_size, batch_size, settings.value_range): yield backbone(x)
 
 def extract(
     backbone:Backbone, # The network
@@ -129,7 +129,7 @@ def settled(
 
 # %% ../nbs/07_search.ipynb #b4184349
 _PASS = ('wavelet_type', 'wavelet_level', 'wavelet_mode', 'align', 'wavelet_transform', 'align_geometry')   # what a pass over the embeddings has in common
-_SAME = ('backbone', 'taps', 'input', 'image_size', 'seed')                            # what a search has in common
+_SAME = ('backbone', 'taps', 'input', 'image_size', 'value_range', 'seed')                            # what a search has in common
 
 def passes(
     configs:list, # `Settings`

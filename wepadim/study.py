@@ -21,13 +21,14 @@ from . import __version__
 from .backbone import Backbone, pick_device
 from .config import InputError, RunSettings, Settings, write_atomic, write_json
 from .choosing import POOLINGS, choose_pooling, near_best, paint_held_out
-from .data import Sample, categories, category, detect_layout, elpv_root, fingerprint, limit, load_image, load_mask, view
-from .experiment import load_masks, provenance, weights_hash, whole_json
+from .data import Sample, categories, category, detect_layout, elpv_root, fingerprint, limit
+from .images import load_image, load_mask, view
+from .experiment import pixel_truth, provenance, weights_hash, whole_json
 from .phases import features
 from .gaussian import whitener_rows
 from .search import embed_all, embedding_of, evaluate, extract, pass_distances, score_maps
 from .maps import image_scores
-from .metrics import PixelTruth, image_metrics, pixel_metrics
+from .metrics import image_metrics, pixel_metrics
 from .model import WEPaDiM
 from .pooling import fit_pooled, mean_variance
 
@@ -68,13 +69,13 @@ def moved_category(
     folder, rng = Path(folder)/f'{cat.name}_moved_{degrees:g}_{shift:g}_{seed}_{fingerprint(cat)[:8]}', np.random.default_rng(seed)
     def copy(s, i, part):
         how = (rng.uniform(-degrees, degrees), *rng.uniform(-shift, shift, 2))
-        path, mask = folder/part/f'{i:04}.png', folder/f'{part}_masks'/f'{i:04}.png' if s.mask else None
+        path, mask = folder/part/f'{i:04}.png', folder/f'{part}_masks'/f'{i:04}.png' if s.masks else None
         if not (folder/'done').exists():
-            for to, image, resample in [(path, load_image(s.path), Image.Resampling.BICUBIC)] + ([(mask, load_mask(s.mask).astype(np.uint8)*255, Image.Resampling.NEAREST)] if mask else []):
+            for to, image, resample in [(path, load_image(s.path), Image.Resampling.BICUBIC)] + ([(mask, load_mask(s.masks).astype(np.uint8)*255, Image.Resampling.NEAREST)] if mask else []):
                 to.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(_moved(image, *how, resample)).save(to, compress_level=1)
-        return Sample(path, s.label, s.kind, mask)
-    out = replace(cat, name=f'{cat.name}_moved', root=folder, train=[copy(s, i, 'train') for i, s in enumerate(cat.train)], test=[t for i, s in enumerate(cat.test) for t in [copy(s, i, 'test')] if not t.mask or load_mask(t.mask).any()], spare=[])
+        return Sample(path, s.label, s.kind, (mask,) if mask else ())
+    out = replace(cat, name=f'{cat.name}_moved', root=folder, train=[copy(s, i, 'train') for i, s in enumerate(cat.train)], test=[t for i, s in enumerate(cat.test) for t in [copy(s, i, 'test')] if not t.masks or load_mask(t.masks).any()], spare=[], home=folder)
     write_atomic(folder/'done', '')
     return out
 
@@ -124,7 +125,7 @@ def compare(
         rows, seen, labels = [], {}, [s.label for s in cat.test]
         for label, s in sorted(variants.items(), key=lambda kv: (kv[1].input, kv[1].image_size, str(kv[1].taps))):
             look = (s.backbone, s.taps, s.input, s.image_size)
-            if look not in seen: seen = {look: (*features(cat, [s], run), PixelTruth(load_masks(cat, s), pick_device(run.gpu_id)))}   # one at a time: they are large
+            if look not in seen: seen = {look: (*features(cat, [s], run), pixel_truth(cat, s, pick_device(run.gpu_id)))}   # one at a time: they are large
             train, test, truth = seen[look]
             rows.append(dict(category=cat.name, variant=label, n_train=len(cat.train), **_row(s, train, test, labels, truth, run.memory_budget)))
         return sorted(rows, key=lambda r: list(variants).index(r['variant']))
@@ -195,7 +196,7 @@ def tried(
     "What is not in the engine, beside a detector that is."
     cat = limit(cat, run.max_train_samples, run.max_test_samples)
     def measure():
-        (train, test), truth, labels = features(cat, [settings], run), PixelTruth(load_masks(cat, settings), pick_device(run.gpu_id)), [s.label for s in cat.test]
+        (train, test), truth, labels = features(cat, [settings], run), pixel_truth(cat, settings, pick_device(run.gpu_id)), [s.label for s in cat.test]
         row = lambda label, maps, scores: dict(category=cat.name, variant=label, **{k: v for k, v in (image_metrics(labels, scores.cpu().numpy()) | pixel_metrics(truth, maps)).items() if k in ('img_auc', 'pixel_auc', 'aupro')})
         d, grid = pass_distances([settings], train, test, run.memory_budget)
         maps = score_maps(settings, *d.values(), grid)
@@ -233,7 +234,7 @@ def shrinkage_rows(
     "Both estimated shrinkages on one category."
     cat = limit(cat, run.max_train_samples, run.max_test_samples)
     def measure():
-        (train, test), truth, labels, rows = features(cat, [settings], run), PixelTruth(load_masks(cat, settings)), [s.label for s in cat.test], []
+        (train, test), truth, labels, rows = features(cat, [settings], run), pixel_truth(cat, settings), [s.label for s in cat.test], []
         emb = embedding_of([settings], [m.shape[1:] for m in train], train[0].device)
         grid, x = emb.grid, torch.cat(list(embed_all(emb, train, test).values()), -1).cpu()
         for how in SHRINKAGES:

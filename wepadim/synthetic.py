@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from .config import InputError, choose
-from .data import load_image
+from .images import load_image
 
 # %% ../nbs/01a_synthetic.ipynb #87bc7b2e
 def _noise(shape, scale, rng):
