@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(CURDIR)/$(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install demo test bench study tutorials fuzz coverage mutate readme docs clean
+.PHONY: help install demo test bench study tutorials outputs fuzz coverage mutate readme docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -46,6 +46,9 @@ study: $(STAMP)  ## measure every option on WEPADIM_DATA, or on the solar cells;
 
 tutorials: $(STAMP)  ## run every tutorial from a fresh kernel
 	@PATH="$(BIN):$$PATH" "$(BIN)/python" tools/tutorials.py
+
+outputs: $(STAMP)  ## run notebooks for their committed outputs: make outputs NB=nbs/04b_spill.ipynb, several in quotes
+	@"$(BIN)/python" tools/outputs.py $(NB)
 
 fuzz: $(STAMP)  ## load 5,000 damaged images and models, at most 5 minutes
 	@"$(BIN)/python" tools/fuzz.py

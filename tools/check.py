@@ -1,8 +1,8 @@
-"Are the notebooks clean, the library what the notebooks export, README what index.ipynb says, and can the docs be made?"
+"Are the notebooks clean, their outputs those of their code, the library what the notebooks export, README what index.ipynb says, and can the docs be made?"
 import filecmp, shutil, subprocess, sys, tempfile
 from pathlib import Path
 
-import readme
+import outputs, readme
 
 ROOT = Path(__file__).resolve().parents[1]
 SKIP = shutil.ignore_patterns('.ipynb_checkpoints', '__pycache__', '_proc')
@@ -49,6 +49,13 @@ def long_cells(nbs):
             for c in nbformat.read(p, 4).cells if c.cell_type == 'code' and len(c.source.splitlines()) > 30]
 
 
+def strange_outputs(nbs):
+    "Cells that show what their code did not make."
+    import nbformat
+    found = [f'\n  {p.name}: {c}' for p in sorted(nbs.rglob('*.ipynb')) if '.ipynb_checkpoints' not in p.parts for c in outputs.unstamped(nbformat.read(p, 4))]
+    return [''.join(found)] if found else []
+
+
 def unfinished(proc):
     "Pages, as the site gets them, without a description, pictures without a text for those who do not see them, public names that are not shown."
     import nbformat, re
@@ -82,5 +89,6 @@ with tempfile.TemporaryDirectory() as d:   # a copy, so that checking changes no
     verdict('every page in the sidebar', unreachable(ROOT), 'bring _quarto.yml up to date')
     verdict('links between pages', unlinked(copy/'_proc'), 'mend the links')
     verdict('pages as the site gets them', unfinished(copy/'_proc'), 'see CONTRIBUTING.md')
-    verdict('size of notebooks', [p.name for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts and p.stat().st_size > 300_000], 'make their pictures smaller')
+    verdict('size of notebooks', [p.name for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts and p.stat().st_size > outputs.LIMIT], 'make their pictures smaller')
+    verdict('outputs of their code', strange_outputs(ROOT/'nbs'), 'run these notebooks with `make outputs`, see CONTRIBUTING.md')
     verdict('cells that can be read', long_cells(ROOT/'nbs'), 'split them: at most 30 lines')
