@@ -169,7 +169,8 @@ def shift_averaged(
     views = [np.asarray(view(load_image(s.path), settings.input, settings.image_size)) for s in cat.test]
     ways, whole = [(0, 0), (pixels, 0), (-pixels, 0), (0, pixels), (0, -pixels)], settings.model_copy(update=dict(input='whole'))
     model.settings = whole   # the views are cut already
-    return sum(torch.from_numpy(np.roll(model.predict([shifted(v, dy, dx) for v in views]).maps, (-dy, -dx), (1, 2))) for dy, dx in ways)/len(ways)
+    back = lambda dy, dx: np.roll(model.predict([shifted(v, dy, dx) for v in views]).maps, (-dy, -dx), (1, 2))
+    return torch.from_numpy(sum(back(*way) for way in ways)/len(ways)).to(model.device)
 
 # %% ../nbs/10a_study.ipynb #37c35a10
 def own_grids(
