@@ -29,7 +29,7 @@ from .search import embed_all, embedding_of, evaluate, extract, pass_distances, 
 from .maps import image_scores
 from .metrics import PixelTruth, image_metrics, pixel_metrics
 from .model import WEPaDiM
-from .pooling import fit_pooled, mean_variance
+from .pooling import absolute_reg, fit_pooled
 
 # %% ../nbs/10a_study.ipynb #2f1a960f
 def study_categories(
@@ -291,10 +291,9 @@ def held_out_likelihood(
     held:list, # Indices of the held-out images
 )->dict: # {(radius, shrink): log likelihood of a held-out vector, per channel}
     "The mean log density of held-out vectors, up to the same constant for all candidates."
-    keep = np.setdiff1d(np.arange(len(X)), held)
-    out = {}
+    rest, out = X[np.setdiff1d(np.arange(len(X)), held)], {}
     for radius, shrink in POOLINGS:
-        g = fit_pooled(X[keep], grid, settings.cov_reg*mean_variance(X[keep]), radius, shrink)
+        g = fit_pooled(rest, grid, absolute_reg(rest, settings), radius, shrink)   # in the full form, which has the determinant
         log_det = -2*g.W.diagonal(dim1=1, dim2=2).log().sum(1).mean()      # of the covariance: W is the inverse of its Cholesky factor
         out[radius, shrink] = float(-.5*(torch.cat([g.score(x) for x in X[held].split(32)]).mean() + log_det)/X.shape[-1])
     return out
