@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['box_sum', 'total_moments', 'mean_variance', 'row_moments', 'neighbourhood_moments', 'sum_in_place', 'columns',
-           'fit_pooled', 'random_channels', 'principal_components', 'fit_gaussian', 'out_of_fold']
+           'fit_pooled', 'random_channels', 'principal_components', 'absolute_reg', 'fit_gaussian', 'out_of_fold']
 
 # %% ../nbs/04a_pooling.ipynb #31ff733e
 import numpy as np, torch
@@ -139,6 +139,16 @@ def principal_components(
     if d > X.shape[-1]: raise InputError(f"n_channels {d}: there are only {X.shape[-1]} channels; use a smaller n_channels or reduce none")
     return torch.linalg.eigh(total_moments(X)[1])[1].flip(1)[:, :d].float()
 
+# %% ../nbs/04a_pooling.ipynb #a7c15e38
+def absolute_reg(
+    X:torch.Tensor, # [N, P, C], float32: N training images
+    settings, # `Settings`: cov_reg and its unit
+)->float:
+    "cov_reg as it is added to a covariance of these features: times their mean variance if it is relative."
+    reg = settings.cov_reg*(mean_variance(X) if settings.cov_reg_unit == 'relative' else 1)
+    if not np.isfinite(reg): raise InputError("the features of the training images are not all finite: check the weights and the images")
+    return reg
+
 # %% ../nbs/04a_pooling.ipynb #9d57e25c
 def fit_gaussian(
     X:torch.Tensor, # [N, P, C], float32: N training images
@@ -150,8 +160,7 @@ def fit_gaussian(
 )->Gaussian:
     "The Gaussian that the settings describe, with this pooling."
     if len(X) < 2: raise InputError(f"{len(X)} training image(s): expected at least 2 good images to estimate a covariance")
-    reg = settings.cov_reg*(mean_variance(X) if settings.cov_reg_unit == 'relative' else 1)
-    if not np.isfinite(reg): raise InputError("the features of the training images are not all finite: check the weights and the images")
+    reg = absolute_reg(X, settings)
     return Gaussian.fit(X, reg, budget) if radius == 0 and shrink == 0 else fit_pooled(X, grid, reg, radius, shrink, budget)
 
 # %% ../nbs/04a_pooling.ipynb #a0ed270e

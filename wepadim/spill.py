@@ -12,8 +12,7 @@ from math import prod
 
 import numpy as np, torch
 
-from .backbone import warn_once
-from .config import CannotWrite, InputError
+from .config import CannotWrite, InputError, warn_once
 
 # %% ../nbs/04b_spill.ipynb #799851cb
 def _full(e:OSError)->CannotWrite:
@@ -156,10 +155,10 @@ def room_for(
     budget:float, # GiB, of the whole program
     fixed:float, # GiB that are needed in any case: a Gaussian, metrics
     arrays:float, # GiB that could be in a file
-    device='cpu', # A torch device: what is on a GPU takes none of the program's memory
+    device='cpu', # A torch device; with a GPU, arrays are there
 )->Room:
     "How to divide a budget."
-    if torch.device(device).type != 'cpu': arrays = 0.
+    if torch.device(device).type != 'cpu': return Room(False, WORK[1])
     left = budget - PROGRAM - fixed
     if left < WORK[0]: warn_once(f'memory_budget {budget:g} GiB: this needs {PROGRAM + fixed + WORK[0]:.1f} GiB; going on with as little as possible')
     spill = arrays > left - WORK[0]

@@ -30,7 +30,7 @@ from .search import embed_all, embedding_of, evaluate, extract, pass_distances, 
 from .maps import image_scores
 from .metrics import image_metrics, pixel_metrics
 from .model import WEPaDiM
-from .pooling import fit_pooled, mean_variance
+from .pooling import absolute_reg, fit_pooled
 
 # %% ../nbs/10a_study.ipynb #2f1a960f
 def study_categories(
@@ -170,7 +170,8 @@ def shift_averaged(
     views = [np.asarray(view(load_image(s.path), settings.input, settings.image_size)) for s in cat.test]
     ways, whole = [(0, 0), (pixels, 0), (-pixels, 0), (0, pixels), (0, -pixels)], settings.model_copy(update=dict(input='whole'))
     model.settings = whole   # the views are cut already
-    return sum(torch.from_numpy(np.roll(model.predict([shifted(v, dy, dx) for v in views]).maps, (-dy, -dx), (1, 2))) for dy, dx in ways)/len(ways)
+    back = lambda dy, dx: np.roll(model.predict([shifted(v, dy, dx) for v in views]).maps, (-dy, -dx), (1, 2))
+    return torch.from_numpy(sum(back(*way) for way in ways)/len(ways)).to(model.device)
 
 # %% ../nbs/10a_study.ipynb #37c35a10
 def own_grids(
@@ -291,10 +292,9 @@ def held_out_likelihood(
     held:list, # Indices of the held-out images
 )->dict: # {(radius, shrink): log likelihood of a held-out vector, per channel}
     "The mean log density of held-out vectors, up to the same constant for all candidates."
-    keep = np.setdiff1d(np.arange(len(X)), held)
-    out = {}
+    rest, out = X[np.setdiff1d(np.arange(len(X)), held)], {}
     for radius, shrink in POOLINGS:
-        g = fit_pooled(X[keep], grid, settings.cov_reg*mean_variance(X[keep]), radius, shrink)
+        g = fit_pooled(rest, grid, absolute_reg(rest, settings), radius, shrink)   # in the full form, which has the determinant
         log_det = -2*g.W.diagonal(dim1=1, dim2=2).log().sum(1).mean()      # of the covariance: W is the inverse of its Cholesky factor
         out[radius, shrink] = float(-.5*(torch.cat([g.score(x) for x in X[held].split(32)]).mean() + log_det)/X.shape[-1])
     return out
