@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['provenance', 'stamp', 'Stopwatch', 'peak_rss', 'peak_memory', 'Outcome', 'Truth', 'read_truth', 'load_masks',
-           'pixel_truth', 'odd_about', 'alarms', 'run_category', 'evaluate_painted', 'identity', 'detector',
-           'run_folder', 'read_config', 'clear_run', 'check_run', 'run_lock', 'relative', 'open_run', 'whole_json',
-           'summarise', 'weights_hash', 'attempt_all', 'open_category', 'scores_table', 'run_single', 'percent',
-           'one_line', 'table']
+           'pixel_truth', 'lost_line', 'odd_about', 'alarms', 'run_category', 'evaluate_painted', 'identity',
+           'detector', 'run_folder', 'read_config', 'clear_run', 'check_run', 'run_lock', 'relative', 'open_run',
+           'whole_json', 'summarise', 'weights_hash', 'attempt_all', 'open_category', 'introduce', 'scores_table',
+           'run_single', 'percent', 'one_line', 'table']
 
 # %% ../nbs/09_experiment.ipynb #31803861
 import csv, hashlib, io, json, os, platform, shutil, subprocess, threading, time, traceback
@@ -149,9 +149,11 @@ class Truth:
     regions: int = 0 # defects in all masks
     lost: dict = field(default_factory=dict) # {image: defects of which nothing is left in the network's view}
 
+    blank: int = 0 # defective images of whose defects nothing is left
+
     def about(self)->dict:
         "For a result file."
-        return dict(without_mask=int((~self.known).sum()), defects=self.regions, defects_lost=sum(self.lost.values()), lost_in=list(self.lost))
+        return dict(without_mask=int((~self.known).sum()), defects=self.regions, defects_lost=sum(self.lost.values()), images_lost=self.blank, lost_in=list(self.lost))
 
 def _see(s, settings:Settings, large:bool)->tuple:
     "A sample's mask in the network's view, and how many of its defects are lost on the way."
@@ -165,7 +167,7 @@ def read_truth(
     settings:Settings, # Their geometry: input and image_size
     large:bool=False, # May masks cover more than half of an image?
 )->Truth:
-    "The masks of the test images in the network's view. Defects that are lost in it are a warning."
+    "The masks of the test images in the network's view, and what is lost on the way there."
     known = np.array([not s.label or bool(s.masks) for s in cat.test], bool)
     marked = [i for i, s in enumerate(cat.test) if s.masks]
     if not marked: return Truth(None, known)
@@ -174,9 +176,8 @@ def read_truth(
     for i, (mask, gone, n) in zip(marked, seen):
         masks[i], regions = mask, regions + n
         if gone: lost[relative_path(cat.test[i].path, cat.root)] = gone
-    if lost: warn_once(f"{cat.name}: {sum(lost.values())} of {regions} defects are lost when masks are made {settings.image_size} x {settings.image_size} ({settings.input}), in {len(lost)} images such as {next(iter(lost))}: "
-                       "pixel metrics do not count them; a larger --image_size keeps more")
-    return Truth(masks, known, regions, lost)
+    blank = sum(not masks[i].any() for i in marked)
+    return Truth(masks, known, regions, lost, blank)
 
 def load_masks(
     cat, # A `Category`
@@ -194,6 +195,19 @@ def pixel_truth(
     "What pixel metrics are measured against."
     truth = read_truth(cat, settings, large)
     return PixelTruth(truth.masks, device, truth.known)
+
+def lost_line(
+    name:str, # The category
+    about:dict, # From `Truth.about`
+    settings:Settings, # The geometry
+)->str: # A line; '': nothing is lost
+    "What to say of defects that no pixel metric counts."
+    lost, blank = about['defects_lost'], about['images_lost']
+    if not lost: return ''
+    where = f"in {len(about['lost_in'])} images such as {about['lost_in'][0]}" + (f', of which {blank} show no defect any more' if blank else '')
+    cut = ', which cuts the border off,' if settings.input == 'crop' else ''
+    return (f"{name}: {lost} of {about['defects']} defects are lost when masks are brought to {settings.image_size} x {settings.image_size} (input {settings.input}{cut} {where}): "
+            "pixel metrics do not count them; " + ('--input whole or ' if cut else '') + "a larger --image_size keeps more")
 
 # %% ../nbs/09_experiment.ipynb #7545be52
 def odd_about(
@@ -456,8 +470,14 @@ def open_category(
     "A category as the run wants it: limited, and without bad images if those may be skipped."
     cat = limit(category(run.data_path, name, layout, seed), run.max_train_samples, run.max_test_samples)
     cat = readable(cat) if run.skip_bad_images else cat
-    for p in cat.skipped + odd_about(cat): warn_once(f'{name}: {p}')
+    for p in cat.skipped: warn_once(f'{name}: {p}')
     return cat
+
+def introduce(
+    cat, # A `Category`
+)->list: # Lines for the terminal
+    "What became of the files of a category, and what is odd about them."
+    return census(cat).lines() + [f'  note: {line}' for line in odd_about(cat)]
 
 def scores_table(
     out:Outcome, # A category that was run
@@ -495,7 +515,7 @@ def _tasks(detectors, run:RunSettings, names, layout, folder:Path, fresh, progre
             key, where = (d.backbone, name), folder/d.backbone
             def look(d=d, name=name, where=where):
                 cat = open_category(run, name, layout, d.seed)
-                if progress and name not in shown: print(*census(cat).lines(), sep='\n', flush=True)
+                if progress and name not in shown: print(*introduce(cat), sep='\n', flush=True)
                 shown.add(name)
                 usable = not fresh and (where/'categories'/name/'scores.csv').is_file() and not (run.save_model and not (where/'models'/name).exists())
                 old = _finished(where/'categories'/f'{name}.json', cat, weights_hash(d.backbone, run.weights), identity(run) | detector(d)) if usable else None
@@ -524,6 +544,8 @@ def run_single(
         folder = open_run(detectors, run, extra)
         def told(key, work):
             r = work()
+            lost = lost_line(key[1], r['masks'], next(d for d in detectors if d.backbone == key[0]))
+            if lost: warn_once(lost)
             if progress: print(one_line(key[0], r), flush=True)
             return {k: v for k, v in r.items() if k not in ('identity', 'seed', 'settings', 'provenance')}
         done, failed = attempt_all((key, lambda key=key, work=work: told(key, work)) for key, work in _tasks(detectors, run, names, layout, folder, fresh, progress, on_outcome))

@@ -85,7 +85,7 @@ def to_rgb(
     if not im.has_transparency_data: return im.convert('RGB')
     return Image.alpha_composite(Image.new('RGBA', im.size, 'white'), im.convert('RGBA')).convert('RGB')
 
-# %% ../nbs/01_images.ipynb #6a66ac7a
+# %% ../nbs/01_images.ipynb #e5343f37
 class DeepValues(NamedTuple):
     "A picture of more than 8 bits: what it holds, before anybody knows what is black and white."
     values: np.ndarray # [H, W] or [H, W, 3]
@@ -96,14 +96,7 @@ def _has_deep_colours(im:Image.Image)->bool:
     tiles = getattr(im, 'tile', None)
     return bool(tiles) and ';16' in str(tiles[0].args)
 
-def _png_colours(path)->np.ndarray: # [H, W, 3], uint16
-    "The values of a PNG with 16 bits a colour."
-    from torchvision.io import ImageReadMode, decode_image
-    values = decode_image(str(path), ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
-    if values.shape[-1] != 3: raise InputError('it holds 16 bits a colour and a transparent layer; save it without that layer')
-    return values
-
-# %% ../nbs/01_images.ipynb #9150c174
+# %% ../nbs/01_images.ipynb #e38da20e
 def deep_values(
     im:Image.Image, # An open picture
 )->DeepValues|None: # None: it has 8 bits or fewer
@@ -111,9 +104,8 @@ def deep_values(
     if im.mode[0] in 'IF':
         values = np.asarray(ImageOps.exif_transpose(im))
         return DeepValues(values, im.format == 'TIFF' and im.tag_v2.get(262) == 0)
-    if not _has_deep_colours(im): return None
-    if im.format == 'PNG': return DeepValues(_png_colours(im.filename))
-    raise InputError('it holds 16 bits a colour, which are read from PNG only; save it as PNG, or with 8 bits')
+    if _has_deep_colours(im): raise InputError('it holds 16 bits a colour, of which only the upper 8 could be read; save it in grey, or with 8 bits a colour')
+    return None
 
 # %% ../nbs/01_images.ipynb #1086fa95
 ARRAYS = 'an array [H, W], [H, W, 1] or [H, W, 3] (RGB), or a batch [N, H, W, 3], of uint8, uint16 or floats in 0..1'

@@ -207,7 +207,7 @@ def add_layout(
     _register(name, about, names, load, fits)
     LAYOUTS.update(others)
 
-# %% ../nbs/01b_layouts.ipynb #37b3c167
+# %% ../nbs/01b_layouts.ipynb #8b2900a2
 def _visa_csv(root:Path):
     env = os.environ.get('VISA_SPLIT_CSV')
     return Path(env) if env else root/'split_csv'/'1cls.csv'
@@ -220,7 +220,7 @@ def _text(data:bytes, root:Path, path:Path)->str:
         except UnicodeDecodeError: continue
         odd = [r.get('image') or '' for r in _table(text) if not str(r.get('image')).isascii()]
         if all((root/i.replace('\\', '/')).exists() for i in odd): return text
-    raise InputError(f"{path}: its encoding is not known; save it as CSV UTF-8")
+    raise InputError(f"{path}: cannot be read as a split file (its encoding is not known); save it as CSV UTF-8")
 
 def _table(text:str)->list:
     "The rows of a table whose columns are set apart by commas, semicolons or tabs."

@@ -22,11 +22,11 @@ from tqdm import tqdm
 from . import __version__
 from .backbone import Backbone, pick_device
 from .choosing import found as how_found, near_best, paint_held_out
-from .config import InputError, RunSettings, Settings, choose, preset, read_json, say, write_json
+from .config import InputError, RunSettings, Settings, choose, preset, read_json, say, warn_once, write_json
 from .data import categories, census, detect_layout, elpv_root, fingerprint, with_range
 from .jobs import run_jobs, worker_gpu
-from .metrics import why_undefined
-from .experiment import Stopwatch, attempt_all, identity, odd_about, open_category, open_run, peak_memory, pixel_truth, provenance, run_category, run_folder, run_lock, run_single, stamp, weights_hash, whole_json
+from .metrics import PixelTruth, why_undefined
+from .experiment import Stopwatch, attempt_all, identity, odd_about, open_category, open_run, lost_line, peak_memory, provenance, read_truth, run_category, run_folder, run_lock, run_single, stamp, weights_hash, whole_json
 from .search import GRIDS, SEQUENTIAL, each_batch, expand, extract, maps_room, passes, search_passes, settled
 from .spill import SpilledMaps, collect_maps
 
@@ -159,6 +159,7 @@ def search_category(
     configs:list, # `Settings`
     run:RunSettings, # The run
     cat, # A `Category`
+    truth, # The `Truth` of its masks
     folder:Path, # results/<run>/<model>/passes/<category>
     watch, # A `Stopwatch`
 ):
@@ -170,9 +171,9 @@ def search_category(
         if old: yield files[k], old
         else: todo += group
     if not todo: return
-    with watch('masks'): truth = pixel_truth(cat, configs[0], pick_device(worker_gpu(run.gpu_id)), run.large_masks)   # first: a bad mask is found before the features
     with watch('features'): train, test = features(cat, todo, run)
-    for k, found, skipped in search_passes(todo, train, test, [s.label for s in cat.test], truth, run.memory_budget, watch):
+    pixels, labels = PixelTruth(truth.masks, train[0].device, truth.known), [s.label for s in cat.test]
+    for k, found, skipped in search_passes(todo, train, test, labels, pixels, run.memory_budget, watch):
         new = _as_file(origin | {'configs': [params(c) for c in groups[k]]}, found, skipped)
         write_json(files[k], new)
         yield files[k], new
@@ -216,10 +217,13 @@ def _best_so_far(by_config:dict)->str:
 def _search_job(configs:list, run:RunSettings, cat, folder:Path, on_pass=None)->dict:
     "One category of a search: its passes, what is known of it, and what each stage took."
     watch, found = Stopwatch(), {}
-    for file, p in search_category(configs, run, cat, folder, watch):
+    with watch('masks'): truth = read_truth(cat, configs[0], run.large_masks)   # first: a bad mask is found before the features
+    for file, p in search_category(configs, run, cat, truth, folder, watch):
         found[file.name] = p
         if on_pass: on_pass(cat.name, p)
-    return dict(passes=found, stages=watch.stages, about=dict(n_train=len(cat.train), n_test=len(cat.test), data_fingerprint=fingerprint(cat), skipped_images=list(cat.skipped), census=census(cat).as_dict(), odd=odd_about(cat)))
+    about = dict(n_train=len(cat.train), n_test=len(cat.test), data_fingerprint=fingerprint(cat), skipped_images=list(cat.skipped),
+                 census=census(cat).as_dict(), odd=odd_about(cat), masks=truth.about())
+    return dict(passes=found, stages=watch.stages, about=about)
 
 # %% ../nbs/10_phases.ipynb #0422bcde
 def open_for_search(
@@ -270,6 +274,8 @@ def run_search(
                 if not (folder/'passes'/name/file).is_file(): write_json(folder/'passes'/name/file, p)   # the worker's disk was another
                 if not alone: count(name, p)
             for stage, took in job['stages'].items(): watch.add(stage, took)
+            lost = lost_line(name, job['about']['masks'], base)
+            if lost: warn_once(lost)
             return job['about']
         done, failed = attempt_all((name, lambda name=name, work=work: kept(name, work)) for name, work in _searches(configs, names, layout, run, folder/'passes', count if alone else None))
     return _finish(folder, base, by_config, {n: done[n] for n in names if n in done}, failed, watch)
