@@ -77,12 +77,12 @@ def check_single(
     n = 1 if im.format == 'MPO' else getattr(im, 'n_frames', None) or 1
     if n > 1: raise InputError(f'it holds {n} pictures (pages or frames), and it is not known which one to look at; save each as a file of its own')
 
-# %% ../nbs/01_images.ipynb #afff929a
+# %% ../nbs/01_images.ipynb #de0c13f2
 def to_rgb(
     im:Image.Image, # A Pillow image of 8 bits or fewer, of any mode
 )->Image.Image: # Mode RGB, same size
     "`im` as RGB; what is transparent shows a white ground."
-    if not im.has_transparency_data: return im.convert('RGB')
+    if not im.has_transparency_data: return im if im.mode == 'RGB' else im.convert('RGB')
     return Image.alpha_composite(Image.new('RGBA', im.size, 'white'), im.convert('RGBA')).convert('RGB')
 
 # %% ../nbs/01_images.ipynb #e5343f37
@@ -96,14 +96,14 @@ def _has_deep_colours(im:Image.Image)->bool:
     tiles = getattr(im, 'tile', None)
     return bool(tiles) and ';16' in str(tiles[0].args)
 
-# %% ../nbs/01_images.ipynb #e38da20e
+# %% ../nbs/01_images.ipynb #d990eb68
 def deep_values(
     im:Image.Image, # An open picture
 )->DeepValues|None: # None: it has 8 bits or fewer
     "The values of a picture of more than 8 bits, upright."
     if im.mode[0] in 'IF':
-        values = np.asarray(ImageOps.exif_transpose(im))
-        return DeepValues(values, im.format == 'TIFF' and im.tag_v2.get(262) == 0)
+        white_is_zero = im.format == 'TIFF' and im.tag_v2.get(262) == 0
+        return DeepValues(np.asarray(ImageOps.exif_transpose(im)), white_is_zero)
     if _has_deep_colours(im): raise InputError('it holds 16 bits a colour, of which only the upper 8 could be read; save it in grey, or with 8 bits a colour')
     return None
 
@@ -121,7 +121,7 @@ def from_array(
     if a.dtype.kind not in 'uif': raise InputError(f'type {a.dtype}: expected {ARRAYS}')
     return DeepValues(a)
 
-# %% ../nbs/01_images.ipynb #1aaf4e64
+# %% ../nbs/01_images.ipynb #3c13c703
 def called(
     source, # Anything `load_image` takes
 )->str:
@@ -130,23 +130,30 @@ def called(
     if isinstance(source, np.ndarray): return f'array {list(source.shape)} of {source.dtype}'
     return str(source)
 
-def _from_pillow(im:Image.Image, enough:int|None):
+def _from_pillow(im:Image.Image):
     check_single(im)
-    if enough: im.draft(None, (enough, enough))
     deep = deep_values(im)
     return to_rgb(ImageOps.exif_transpose(im)) if deep is None else deep
 
-# %% ../nbs/01_images.ipynb #22e59c4b
+def _from_file(path, enough:int|None):
+    if os.path.getsize(path) == 0: raise InputError('the file is empty')
+    with Image.open(path, formats=FORMATS) as im:
+        check_single(im)
+        if enough: im.draft(None, (enough, enough))
+        deep = deep_values(im)
+        if deep: return deep
+        ImageOps.exif_transpose(im, in_place=True)   # without a copy: nobody else has it
+        return to_rgb(im)
+
+# %% ../nbs/01_images.ipynb #8f035bc7
 def read_picture(
     source, # An image file, a Pillow image, or an array, see `from_array`
     enough:int|None=None, # Pixels that the shorter side must keep: a larger JPEG is decoded at 1/2, 1/4 or 1/8; None: all there are
 ): # A Pillow image in mode RGB, or `DeepValues`
     "A picture, upright. An `InputError` names one that is missing or cannot be read."
     try:
-        if isinstance(source, Image.Image): return _from_pillow(source, None)
-        if not isinstance(source, (str, os.PathLike)): return _from_array(source)
-        if os.path.getsize(source) == 0: raise InputError('the file is empty')
-        with Image.open(source, formats=FORMATS) as im: return _from_pillow(im, enough)
+        if isinstance(source, Image.Image): return _from_pillow(source)
+        return _from_file(source, enough) if isinstance(source, (str, os.PathLike)) else _from_array(source)
     except FileNotFoundError: raise InputError(f"{source}: no such image file") from None
     except Exception as e:   # a damaged file can raise nearly anything in a decoder
         what = (str(e).splitlines() or [type(e).__name__])[0]
