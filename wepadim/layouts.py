@@ -207,14 +207,16 @@ def add_layout(
     _register(name, about, names, load, fits)
     LAYOUTS.update(others)
 
-# %% ../nbs/01b_layouts.ipynb #8b2900a2
+# %% ../nbs/01b_layouts.ipynb #4425e541
 def _visa_csv(root:Path):
     env = os.environ.get('VISA_SPLIT_CSV')
     return Path(env) if env else root/'split_csv'/'1cls.csv'
 
 def _text(data:bytes, root:Path, path:Path)->str:
     "The text of a split file, in the first encoding in which its files are there."
-    codes = ['utf-16'] if data[:2] in (b'\xff\xfe', b'\xfe\xff') else ['utf-8-sig', 'cp949', 'cp1252']
+    codes = ['utf-8-sig', 'cp949', 'cp1252']
+    if data[:2] in (b'\xff\xfe', b'\xfe\xff'): codes = ['utf-16']
+    if data[1:2] == b'\0': codes = ['utf-16-le']   # without the mark at its beginning
     for code in codes:
         try: text = data.decode(code)
         except UnicodeDecodeError: continue
