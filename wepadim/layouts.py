@@ -424,7 +424,7 @@ def _iad_names(root:Path)->list: return list(_iad_files(root)) if any((b/n).is_d
 
 _register('real_iad', 'Real-IAD: realiad_jsons/<category>.json, realiad_<size>/<category>/OK, realiad_<size>/<category>/NG', _iad_names, _iad)
 
-# %% ../nbs/01b_layouts.ipynb #2280c3ca
+# %% ../nbs/01b_layouts.ipynb #beb29f76
 def elpv_root()->Path:
     "The data folder of the installed package `elpv-dataset`."
     spec = importlib.util.find_spec('elpv_dataset')
@@ -440,7 +440,7 @@ def _elpv(root:Path, name:str, seed:int, n_train:int=300, n_test:int=100)->Categ
     good, bad = [Sample(p) for p in pick(0)], pick(1)
     by_name = lambda ss: sorted(ss, key=lambda s: s.path)
     used = set(pick(0)) | set(bad[:n_test])
-    left = {f: 'not used: its experts were not sure, or there are enough defective ones' for f in mine if f not in used}
+    left = {f: 'its experts were not sure, or there are enough defective ones' for f in mine if f not in used}
     left |= {root/f: 'a cell of the other kind' for f, _, kind in rows if kind != name}
     test = by_name(good[n_train:n_train + n_test]) + [Sample(p, 1, 'defective') for p in sorted(bad[:n_test])]
     return Category(name, 'elpv', root, by_name(good[:n_train]), test, by_name(good[n_train + n_test:]), root, left)
