@@ -233,6 +233,15 @@ def test_names(name, data, model, tmp_path, call):
     assert len(list((tmp_path/'out'/'heatmaps').iterdir())) == 5
 
 
+def test_names_in_pictures(data, tmp_path, call):
+    "Of categories, in the titles of pictures: what the font lacks, what is not UTF-8, what would be a formula."
+    (data/'cell').rename(data/('부품 $x_$ ' + b'\xff'.decode('utf-8', 'surrogateescape')))
+    code, err, out = call('wepadim_run', '--data_path', data, '--save_path', tmp_path/'r', *SMALL[:-2], '--heatmaps', '1')
+    assert (code, err) == (0, [])
+    code, err, out = call('wepadim_report', tmp_path/'r', '--out', tmp_path/'report')
+    assert (code, err) == (0, [])
+
+
 def test_names_of_categories(data, tmp_path, call):
     (data/'cell').rename(data/'my part, <new> & 漢字')
     code, err, out = call('wepadim_run', '--data_path', data, '--save_path', tmp_path/'r', *SMALL, '--save_model')
