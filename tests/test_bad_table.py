@@ -193,7 +193,7 @@ def test_images(case, few, model, tmp_path, call):
     result = call('wepadim_predict', model, tmp_path/'in', '--out', tmp_path/'out')
     if isinstance(says, list): return refused(result, 'a.', *says, command='wepadim_predict')
     assert result[0] == 0, result
-    [row] = csv.DictReader((tmp_path/'out'/'scores.csv').open())
+    [row] = csv.DictReader((tmp_path/'out'/'scores.csv').open(encoding='utf-8-sig'))
     assert np.isfinite(float(row['score'])) and len(list((tmp_path/'out'/'heatmaps').iterdir())) == 1
     want = WEPaDiM.load(model).predict(source).scores[0]
     if says == 'same': assert float(row['score']) == pytest.approx(want, rel=1e-6)
@@ -228,7 +228,7 @@ def test_names(name, data, model, tmp_path, call):
     assert numbers(tmp_path/'r')['n_train'] == 6
     code, err, out = call('wepadim_predict', model, data/TEST, data/'cell'/'test'/'hole', '--out', tmp_path/'out')   # of two folders: heat maps are named after both
     assert code == 0, err
-    with (tmp_path/'out'/'scores.csv').open(newline='', errors='surrogateescape') as f: rows = list(csv.DictReader(f))
+    with (tmp_path/'out'/'scores.csv').open(newline='', encoding='utf-8-sig', errors='surrogateescape') as f: rows = list(csv.DictReader(f))
     assert len(rows) == 5 and any((tmp_path/'out'/r['image']).resolve() == (data/TEST/f'{name}.png').resolve() for r in rows)
     assert len(list((tmp_path/'out'/'heatmaps').iterdir())) == 5
 

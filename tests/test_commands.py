@@ -43,7 +43,7 @@ def test_one_category_from_run_to_prediction(painted_cells, tmp_path, shell):
     for extra in ([], ['--batch_size', '3']):
         r = shell('wepadim_predict', model, painted_cells/'cell'/'test'/'good', painted_cells/'cell'/'test'/'hole', '--out', tmp_path/'p', '--threshold', '1e3', *extra)
         assert r.returncode == 0, r.stderr
-        rows = list(csv.DictReader((tmp_path/'p'/'scores.csv').open()))
+        rows = list(csv.DictReader((tmp_path/'p'/'scores.csv').open(encoding='utf-8-sig')))
         if extra: np.testing.assert_allclose([float(x['score']) for x in rows], before, rtol=1e-6)
         before = [float(x['score']) for x in rows]
     assert len(rows) == 8 and {x['label'] for x in rows} <= {'0', '1'}

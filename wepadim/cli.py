@@ -6,19 +6,21 @@
 __all__ = ['AXES', 'Parser', 'Stopped', 'KernelDied', 'command', 'add_flags', 'given', 'new_parser', 'add_preset',
            'add_overwrite', 'finish', 'axes', 'wepadim_run', 'experiment_notebook', 'own_kernel', 'drop_bars',
            'execute_notebook', 'run_notebook', 'run_parameters', 'show_search', 'planned', 'search_all', 'ready',
-           'show', 'wepadim_phase1', 'wepadim_phase2', 'wepadim_ablation', 'wepadim_report', 'heatmap_names',
-           'Unfinished', 'predict_files', 'wepadim_predict', 'wepadim_check', 'wepadim_demo', 'demo_lines']
+           'show', 'wepadim_phase1', 'wepadim_phase2', 'wepadim_ablation', 'wepadim_report', 'each_once',
+           'heatmap_names', 'Unfinished', 'drawn_before', 'clear_heatmaps', 'predict_files', 'images_of',
+           'wepadim_predict', 'wepadim_check', 'wepadim_demo', 'demo_lines']
 
 # %% ../nbs/12_cli.ipynb #6bcb0dee
-import argparse, csv, errno, hashlib, io, json, logging, os, re, signal, sys, threading
+import argparse, csv, errno, hashlib, io, json, logging, os, re, signal, sys, threading, unicodedata
 from collections import Counter
 from functools import wraps
+from itertools import count
 from pathlib import Path
 
 from fastcore.basics import patch
 
 from . import __version__
-from .config import BACKBONES, CannotWrite, InputError, PRESETS, RunSettings, Settings, describe, preset, read_json, write_atomic, write_json
+from .config import BACKBONES, CannotWrite, InputError, PRESETS, RunSettings, Settings, describe, preset, read_json, relative_path, write_atomic, write_json
 
 # %% ../nbs/12_cli.ipynb #50645328
 class Parser(argparse.ArgumentParser):
@@ -447,7 +449,7 @@ def wepadim_report(
 
 # %% ../nbs/12_cli.ipynb #3afc4376
 def _predict_parser():
-    p = new_parser('wepadim_predict', 'Score images with a saved model: <out>/scores.csv and one heat map an image in <out>/heatmaps/.',
+    p = new_parser('wepadim_predict', 'Score images with a saved model: <out>/scores.csv and one heat map an image in <out>/heatmaps/, in place of those of an earlier prediction.',
                    'wepadim_predict results/MVTec_single_1a2b3c4d/resnet18/models/bottle new_parts/ --out inspected')
     p.add_argument('model', help='folder with model.json and model.safetensors (wepadim_run --save_model, or WEPaDiM.save)')
     p.add_argument('images', nargs='+', help='image files, or folders of them')
@@ -459,18 +461,38 @@ def _predict_parser():
     p.add_argument('--gpu_id', type=int, default=-1, help='which GPU; -1: the CPU (default: -1)')
     return p
 
+# %% ../nbs/12_cli.ipynb #82dd15f0
+def each_once(
+    paths, # Image files
+)->list: # In their order
+    "The images, each once: the same folder, however it is written, and the same name in it."
+    folders = {d: os.stat(d) for d in {Path(p).parent for p in paths}}
+    return list({(folders[Path(p).parent].st_dev, folders[Path(p).parent].st_ino, Path(p).name): p for p in reversed(paths)}.values())[::-1]
+
 # %% ../nbs/12_cli.ipynb #03f0029e
+def _stems(paths)->list:
+    "What tells each path from the others: its folders from the one that holds them all, and its name; cut where it is too long for the name of a file, which has at most 255 bytes."
+    try: common = os.path.commonpath([p.parent for p in paths])
+    except ValueError: common = None   # none given, or two drives of Windows
+    stems = ['__'.join([*p.relative_to(common or p.anchor).parent.parts, p.stem]) for p in paths]
+    return [s if len(os.fsencode(s)) <= 200 else f'{s[:40]}_{hashlib.sha256(os.fsencode(s)).hexdigest()[:16]}' for s in stems]
+
+def _folded(name:str)->str: return unicodedata.normalize('NFD', unicodedata.normalize('NFD', name).casefold())
+
 def heatmap_names(
-    images, # Paths
+    images, # Paths, each once
 )->list: # One file name an image, no two alike
     "File names for heat maps: the image's own, with as much of its folder as makes it unique."
-    paths = [Path(p).absolute() for p in images]
-    common = os.path.commonpath([p.parent for p in paths]) if paths else ''
-    stems = ['__'.join(p.relative_to(common).with_suffix('').parts) for p in paths]
-    count = Counter(stems)
-    names = [s if count[s] == 1 else f'{s}_{p.suffix[1:]}' for s, p in zip(stems, paths)]
-    short = lambda s: s if len(os.fsencode(s)) <= 240 else f'{s[:50]}_{hashlib.sha256(os.fsencode(s)).hexdigest()[:16]}'   # a file name has at most 255 bytes
-    return [short(s) + '.png' for s in names]
+    paths = [Path(os.path.abspath(p)) for p in images]
+    stems, names = _stems(paths), []
+    times = Counter(map(_folded, stems))
+    taken = {s for s, n in times.items() if n == 1}
+    for s, p in zip(stems, paths):
+        if times[_folded(s)] > 1:
+            s = next(t for i in count(1) if _folded(t := '_'.join([s, *filter(None, [p.suffix[1:9], i > 1 and str(i)])])) not in taken)
+            taken.add(_folded(s))
+        names.append(s + '.png')
+    return names
 
 # %% ../nbs/12_cli.ipynb #0d461aef
 class Unfinished:
@@ -479,13 +501,14 @@ class Unfinished:
         out, # Folder of the table
         maker:str, # What the rows come from; those of another are not used
         images, # Paths that the rows are of; one whose size or time has changed is another
+        heatmaps:dict={}, # {path: file name of its heat map}; a row whose heat map had another name is not used
     ):
         self.file, self.maker = Path(out)/'scores.csv.part', json.dumps(maker)
-        self.keys, left = {p: _seen(p) for p in images}, self._left()
+        self.keys, left = {p: _seen(p, heatmaps.get(p)) for p in images}, self._left()
         self.rows = {p: left[k] for p, k in self.keys.items() if k in left}
-        write_atomic(self.file, self.maker + '\n' + self._lines(self.rows))
+        write_atomic(self.file, f'{self.maker}\n{json.dumps(list(heatmaps.values()))}\n{self._lines(self.rows)}')
 
-def _seen(path)->str: return json.dumps([str(Path(path).absolute()), os.stat(path).st_size, os.stat(path).st_mtime_ns])
+def _seen(path, heatmap)->str: return json.dumps([os.path.abspath(path), os.stat(path).st_size, os.stat(path).st_mtime_ns, heatmap])
 
 # %% ../nbs/12_cli.ipynb #360006e5
 @patch
@@ -493,7 +516,7 @@ def _left(self:Unfinished)->dict:
     "The rows in the file, if they are from the same maker; a line that was cut off is not one, and a damaged file has none."
     try: lines = self.file.read_text(encoding='utf-8').split('\n')[:-1]
     except (FileNotFoundError, UnicodeDecodeError): return {}
-    try: return dict(map(json.loads, lines[1:])) if lines[:1] == [self.maker] else {}
+    try: return dict(map(json.loads, lines[2:])) if lines[:1] == [self.maker] else {}
     except (ValueError, TypeError): return {}
 
 @patch
@@ -508,6 +531,26 @@ def add(self:Unfinished,
     try:
         with open(self.file, 'a', encoding='utf-8') as f: f.write(self._lines(rows))
     except OSError as e: raise CannotWrite(f"{self.file}: cannot be written ({e.strerror}); free some space or choose another --out, and run it again: what is finished is kept") from None
+
+# %% ../nbs/12_cli.ipynb #b7d4c830
+def drawn_before(
+    out, # Folder of scores.csv and heatmaps/
+)->set: # File names
+    "The heat maps of earlier predictions: of the last that was finished, and of one that was not."
+    lists, names = {'run.json': lambda s: list(json.loads(s)['heatmaps'].values()), 'scores.csv.part': lambda s: json.loads(s.split('\n')[1])}, []
+    for file, listed in lists.items():
+        try: names += listed((Path(out)/file).read_text(encoding='utf-8'))
+        except (OSError, ValueError, LookupError, TypeError, AttributeError): continue   # there is none, or it is damaged
+    return {n for n in names if isinstance(n, str) and n.endswith('.png') and Path(n).name == n}   # in the folder, whatever the file says
+
+def clear_heatmaps(
+    out, # Folder of scores.csv and heatmaps/
+    keep, # File names of heat maps that stay
+):
+    "Delete the heat maps of earlier predictions."
+    folder = Path(out)/'heatmaps'
+    for name in drawn_before(out) - set(keep): (folder/name).unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()): folder.rmdir()
 
 # %% ../nbs/12_cli.ipynb #e2004d94
 def _maker(model, heatmaps:bool)->str:
@@ -524,31 +567,60 @@ def _draw(model, p, folder, names:dict):
         overlay(path, m, model.scale or (float(p.maps.min()), float(p.maps.max())), model.settings.input).save(png, 'png')
         write_atomic(folder/names[path], png.getvalue())
 
+# %% ../nbs/12_cli.ipynb #d736b8b9
+def _row(p, i:int, name:str)->list:
+    "Image i of a prediction: its path, its score, its label by the threshold if there is one, and the part of good parts that score lower if it is known."
+    return [name, f'{p.scores[i]:.9g}'] + ([int(p.labels[i])] if p.labels is not None else []) + ([f'{p.calibrated[i]:.6f}'] if p.calibrated is not None else [])
+
+def _as_csv(model, rows:list)->str:
+    "The table. By the mark that it begins with, Excel knows that it is UTF-8."
+    text, head = io.StringIO(), ['image', 'score'] + ['label']*(model.threshold is not None) + ['calibrated']*(model.train_scores is not None)
+    csv.writer(text, lineterminator='\n').writerows([head, *rows])
+    return '\ufeff' + text.getvalue()
+
+def _about(model, paths:list, out:Path, names:dict, skipped)->dict:
+    "What run.json holds."
+    from wepadim.experiment import stamp
+    return dict(images=len(paths), skipped_images=[f'{relative_path(p, out)}: {why}' for p, why in skipped], heatmaps={relative_path(p, out): n for p, n in names.items()},
+                threshold=model.threshold, thresholds={k: v.as_dict() for k, v in model.thresholds.items()}, pooling=model.pooling, scale=model.scale, weights_sha256=model.backbone.sha256, **stamp(model.settings))
+
 # %% ../nbs/12_cli.ipynb #263dfed5
 def predict_files(
     model, # A fitted `WEPaDiM`
-    paths:list, # Image files
+    paths:list, # Image files, each once
     out, # Folder for scores.csv and heatmaps/
     heatmaps:bool=True, # Draw them?
     batch_size:int=16, # Images at once
     progress:bool=False, # Show a progress bar?
     skipped=(), # (image, why) of those that were left out, for run.json
 )->Path: # scores.csv
-    "Score image files and write scores.csv (image relative to `out`, score, label by the threshold, and the part of good parts that score lower), heat maps, and run.json with what they were made with."
-    from wepadim.experiment import stamp
-    out, text, fair = Path(out), io.StringIO(), model.train_scores is not None
-    done, names = Unfinished(out, _maker(model, heatmaps), paths), dict(zip(paths, heatmap_names(paths)))
+    "Score image files and write scores.csv, heat maps, and run.json with what they were made with."
+    out, names = Path(out), dict(zip(paths, heatmap_names(paths))) if heatmaps else {}
+    clear_heatmaps(out, names.values())
+    done = Unfinished(out, _maker(model, heatmaps), paths, names)
     todo = [p for p in paths if p not in done.rows or heatmaps and not (out/'heatmaps'/names[p]).is_file()]
     for p in model.stream(todo, batch_size, progress):
         if heatmaps: _draw(model, p, out/'heatmaps', names)
-        done.add({path: [os.path.relpath(path, out), f'{p.scores[i]:.9g}'] + ([int(p.labels[i])] if p.labels is not None else []) + ([f'{p.calibrated[i]:.6f}'] if fair else []) for i, path in enumerate(p.items)})
-    csv.writer(text, lineterminator='\n').writerows([['image', 'score'] + ['label']*(model.threshold is not None) + ['calibrated']*fair, *(done.rows[p] for p in paths)])
-    write_json(out/'run.json', dict(images=len(paths), skipped_images=[f'{os.path.relpath(p, out)}: {why}' for p, why in skipped], threshold=model.threshold, thresholds={k: v.as_dict() for k, v in model.thresholds.items()}, pooling=model.pooling, scale=model.scale, weights_sha256=model.backbone.sha256, **stamp(model.settings)))
-    write_atomic(out/'scores.csv', text.getvalue())
+        done.add({path: _row(p, i, relative_path(path, out)) for i, path in enumerate(p.items)})
+    write_json(out/'run.json', _about(model, paths, out, names, skipped))
+    write_atomic(out/'scores.csv', _as_csv(model, [done.rows[p] for p in paths]))
     done.file.unlink()
     return out/'scores.csv'
 
 # %% ../nbs/12_cli.ipynb #d4841502
+def images_of(
+    given, # Image files, and folders of them
+    out, # Heat maps that an earlier prediction drew there are no images to inspect
+)->list: # Image files, each once
+    "What `wepadim_predict` is to score."
+    from wepadim.model import as_images
+    missing = next((p for p in given if not Path(p).exists()), None)
+    if missing: raise InputError(f'{missing}: no such image file or folder')
+    paths, ours = [p for g in given for p in as_images(g)], {os.path.abspath(Path(out)/'heatmaps'/n) for n in drawn_before(out)}
+    once = each_once([p for p in paths if os.path.abspath(p) not in ours])
+    if not once: raise InputError(f'{given[0]}: only heat maps of an earlier prediction are there; expected images of parts')
+    return once
+
 @command
 def wepadim_predict(
     argv=None, # Arguments; None: those of the process
@@ -557,12 +629,10 @@ def wepadim_predict(
     args = _predict_parser().parse_args(argv)
     if args.batch_size < 1: raise InputError(f'--batch_size {args.batch_size}: expected a number from 1')
     from wepadim.data import unreadable
-    from wepadim.model import WEPaDiM, as_images
+    from wepadim.model import WEPaDiM
     model = WEPaDiM.load(args.model, args.gpu_id)
     if args.threshold is not None: model.set_threshold(args.threshold)
-    paths = [p for given in args.images for p in as_images(given)]
-    missing = next((p for p in paths if not Path(p).exists()), None)
-    if missing: raise InputError(f'{missing}: no such image file or folder')
+    paths = images_of(args.images, args.out)
     skipped = unreadable(paths) if args.skip_bad_images else {}
     for why in skipped.values(): print(f'warning: left out: {why}', file=sys.stderr)
     paths = [p for p in paths if p not in skipped]

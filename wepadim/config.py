@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BACKBONES', 'SUBBANDS', 'BANDS', 'WAVELETS', 'MODES', 'DATASET_TYPES', 'PRESETS', 'InputError', 'CannotWrite',
            'choose', 'one_backbone', 'subbands', 'Settings', 'describe', 'RunSettings', 'preset', 'write_atomic',
-           'write_json', 'read_json']
+           'write_json', 'read_json', 'relative_path']
 
 # %% ../nbs/00_config.ipynb #51337ad4
 import difflib, json, os, tempfile
@@ -240,3 +240,12 @@ def read_json(
     if cls is None: return obj
     if not isinstance(obj, dict): raise InputError(f"{path}: expected an object of settings, found {type(obj).__name__}")
     return cls(**obj)
+
+# %% ../nbs/00_config.ipynb #c322a7f4
+def relative_path(
+    path, # A file or folder
+    start, # The folder that it is seen from
+)->str:
+    "`path` as seen from `start`; the absolute path where no way leads from one to the other."
+    try: return os.path.relpath(path, start)
+    except ValueError: return os.path.abspath(path)
