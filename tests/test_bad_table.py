@@ -275,7 +275,10 @@ def test_flags_out_of_range(flag, few, tmp_path, call):
 
 CONTRADICTORY = {'more channels than there are': ('--reduce random --n_channels 4000', ['n_channels 4000']), 'several values in a single run': ('--sigma 2 4', ['--sigma', 'grid_search']), 'sub-band sets in a single run': ('--wavelet_subband_sets LL', ['--wavelet_kept_subbands']),
                  'too deep for so small an image': ('--image_size 32 --wavelet_level 3', ['wavelet_level 3']), 'a value twice': ('--models efficientnet-lite0 efficientnet-lite0', ['twice']), 'a flag without a value': ('--sigma', ['--sigma']),
-                 'workers and a scheduler': ('--workers 2 --scheduler tcp://127.0.0.1:9', ['one or the other']), 'a category twice': ('--classes cell cell', ['twice']), 'selection without a search': ('--selection synthetic', ['--selection', 'grid_search'])}
+                 'workers and a scheduler': ('--workers 2 --scheduler tcp://127.0.0.1:9', ['one or the other']), 'a category twice': ('--classes cell cell', ['twice']), 'selection without a search': ('--selection synthetic', ['--selection', 'grid_search']),
+                 'a shrinkage beside the choice of one': ('--pool_radius auto --pool_shrink .3', ['pool_shrink 0.3', 'pool_radius auto']), 'a cache in a single run': ('--cache_dir x', ['--cache_dir', 'grid_search']),
+                 'models of a search': ('--experiment_type grid_search --sigma 2 4 --save_model', ['--save_model', 'single']), 'heat maps of a search': ('--experiment_type grid_search --sigma 2 4 --heatmaps 3', ['--heatmaps', 'single']),
+                 'the size of no cache': ('--experiment_type grid_search --sigma 2 4 --cache_gib 3', ['--cache_gib', '--cache_dir']), 'half precision on the CPU': ('--amp', ['--amp', '--gpu_id']), 'channels that are not chosen': ('--n_channels 9', ['--n_channels', '--reduce'])}
 
 
 @pytest.mark.parametrize('case', CONTRADICTORY)

@@ -20,7 +20,8 @@ def result(save_path, model):
 def test_demo(tmp_path, shell):
     r = shell('wepadim_demo', '--save_path', tmp_path)
     assert r.returncode == 0, r.stderr
-    assert 'image AUROC' in r.stdout and 'F1-max' in r.stdout and 'seconds: fit' in r.stdout and 'images per second: predict' in r.stdout
+    assert r.stderr.startswith('running demo.ipynb') and r.stdout.startswith('real defects, image AUROC')
+    assert 'F1-max' in r.stdout and 'seconds: fit' in r.stdout and 'images per second: predict' in r.stdout
     s = result(tmp_path, 'efficientnet-lite0')
     [c] = s['class_results']
     assert (c['n_train'], c['n_test_good'], c['n_test_defective']) == (300, 100, 100)
