@@ -34,14 +34,14 @@ test: $(STAMP)  ## check notebooks, export, README and docs, run all notebooks a
 
 bench: $(STAMP)  ## measure the search beside a direct implementation; writes results/benchmark
 	@mkdir -p results/benchmark
-	@"$(BIN)/python" -m papermill --kernel python3 nbs/experiments/benchmark.ipynb results/benchmark/benchmark.ipynb
+	@"$(BIN)/python" tools/run_notebook.py nbs/experiments/benchmark.ipynb results/benchmark/benchmark.ipynb
 	@"$(BIN)/python" -m json.tool results/benchmark/benchmark.json | head -9
 
 STUDY := explanations/where_the_defect_is explanations/choosing_without_labels explanations/few_images_moving_parts experiments/baselines
 
 study: $(STAMP)  ## measure every option on WEPADIM_DATA, or on the solar cells; goes on where it was stopped; writes results/study
 	@mkdir -p results/study
-	@set -e; for n in $(STUDY); do "$(BIN)/python" -m papermill --kernel python3 nbs/$$n.ipynb results/study/$$(basename $$n).ipynb; done
+	@set -e; for n in $(STUDY); do "$(BIN)/python" tools/run_notebook.py nbs/$$n.ipynb results/study/$$(basename $$n).ipynb; done
 	@echo "executed notebooks in results/study"
 
 tutorials: $(STAMP)  ## run every tutorial from a fresh kernel

@@ -31,8 +31,8 @@ def real_weights():
 @pytest.fixture
 def shell():
     "Run a console script in a process of its own."
-    def run(command, *argv, timeout=600, **env):
-        return subprocess.run([Path(sys.executable).with_name(command), *map(str, argv)], capture_output=True, text=True, timeout=timeout,
+    def run(command, *argv, timeout=600, encoding=None, **env):
+        return subprocess.run([Path(sys.executable).with_name(command), *map(str, argv)], capture_output=True, text=True, encoding=encoding, timeout=timeout,
                               stdin=subprocess.DEVNULL, env={**os.environ, **env})
     return run
 

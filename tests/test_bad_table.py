@@ -192,7 +192,7 @@ def test_images(case, few, model, tmp_path, call):
     result = call('wepadim_predict', model, tmp_path/'in', '--out', tmp_path/'out')
     if isinstance(says, list): return refused(result, 'a.', *says, command='wepadim_predict')
     assert result[0] == 0, result
-    [row] = csv.DictReader((tmp_path/'out'/'scores.csv').open())
+    [row] = csv.DictReader((tmp_path/'out'/'scores.csv').open(encoding='utf-8-sig'))
     assert np.isfinite(float(row['score'])) and len(list((tmp_path/'out'/'heatmaps').iterdir())) == 1
     want = WEPaDiM.load(model).predict(source).scores[0]
     if says == 'same': assert float(row['score']) == pytest.approx(want, rel=1e-6)
@@ -227,9 +227,18 @@ def test_names(name, data, model, tmp_path, call):
     assert numbers(tmp_path/'r')['n_train'] == 6
     code, err, out = call('wepadim_predict', model, data/TEST, data/'cell'/'test'/'hole', '--out', tmp_path/'out')   # of two folders: heat maps are named after both
     assert code == 0, err
-    with (tmp_path/'out'/'scores.csv').open(newline='', errors='surrogateescape') as f: rows = list(csv.DictReader(f))
+    with (tmp_path/'out'/'scores.csv').open(newline='', encoding='utf-8-sig', errors='surrogateescape') as f: rows = list(csv.DictReader(f))
     assert len(rows) == 5 and any((tmp_path/'out'/r['image']).resolve() == (data/TEST/f'{name}.png').resolve() for r in rows)
     assert len(list((tmp_path/'out'/'heatmaps').iterdir())) == 5
+
+
+def test_names_in_pictures(data, tmp_path, call):
+    "Of categories, in the titles of pictures: what the font lacks, what is not UTF-8, what would be a formula."
+    (data/'cell').rename(data/('부품 $x_$ ' + b'\xff'.decode('utf-8', 'surrogateescape')))
+    code, err, out = call('wepadim_run', '--data_path', data, '--save_path', tmp_path/'r', *SMALL[:-2], '--heatmaps', '1')
+    assert (code, err) == (0, [])
+    code, err, out = call('wepadim_report', tmp_path/'r', '--out', tmp_path/'report')
+    assert (code, err) == (0, [])
 
 
 def test_names_of_categories(data, tmp_path, call):
@@ -265,7 +274,10 @@ def test_flags_out_of_range(flag, few, tmp_path, call):
 
 CONTRADICTORY = {'more channels than there are': ('--reduce random --n_channels 4000', ['n_channels 4000']), 'several values in a single run': ('--sigma 2 4', ['--sigma', 'grid_search']), 'sub-band sets in a single run': ('--wavelet_subband_sets LL', ['--wavelet_kept_subbands']),
                  'too deep for so small an image': ('--image_size 32 --wavelet_level 3', ['wavelet_level 3']), 'a value twice': ('--models efficientnet-lite0 efficientnet-lite0', ['twice']), 'a flag without a value': ('--sigma', ['--sigma']),
-                 'workers and a scheduler': ('--workers 2 --scheduler tcp://127.0.0.1:9', ['one or the other']), 'a category twice': ('--classes cell cell', ['twice']), 'selection without a search': ('--selection synthetic', ['--selection', 'grid_search'])}
+                 'workers and a scheduler': ('--workers 2 --scheduler tcp://127.0.0.1:9', ['one or the other']), 'a category twice': ('--classes cell cell', ['twice']), 'selection without a search': ('--selection synthetic', ['--selection', 'grid_search']),
+                 'a shrinkage beside the choice of one': ('--pool_radius auto --pool_shrink .3', ['pool_shrink 0.3', 'pool_radius auto']), 'a cache in a single run': ('--cache_dir x', ['--cache_dir', 'grid_search']),
+                 'models of a search': ('--experiment_type grid_search --sigma 2 4 --save_model', ['--save_model', 'single']), 'heat maps of a search': ('--experiment_type grid_search --sigma 2 4 --heatmaps 3', ['--heatmaps', 'single']),
+                 'the size of no cache': ('--experiment_type grid_search --sigma 2 4 --cache_gib 3', ['--cache_gib', '--cache_dir']), 'half precision on the CPU': ('--amp', ['--amp', '--gpu_id']), 'channels that are not chosen': ('--n_channels 9', ['--n_channels', '--reduce'])}
 
 
 @pytest.mark.parametrize('case', CONTRADICTORY)

@@ -20,7 +20,8 @@ def result(save_path, model):
 def test_demo(tmp_path, shell):
     r = shell('wepadim_demo', '--save_path', tmp_path)
     assert r.returncode == 0, r.stderr
-    assert 'image AUROC' in r.stdout and 'F1-max' in r.stdout and 'seconds: fit' in r.stdout and 'images per second: predict' in r.stdout
+    assert r.stderr.startswith('running demo.ipynb') and r.stdout.startswith('real defects, image AUROC')
+    assert 'F1-max' in r.stdout and 'seconds: fit' in r.stdout and 'images per second: predict' in r.stdout
     s = result(tmp_path, 'efficientnet-lite0')
     [c] = s['class_results']
     assert (c['n_train'], c['n_test_good'], c['n_test_defective']) == (300, 100, 100)
@@ -43,7 +44,7 @@ def test_one_category_from_run_to_prediction(painted_cells, tmp_path, shell):
     for extra in ([], ['--batch_size', '3']):
         r = shell('wepadim_predict', model, painted_cells/'cell'/'test'/'good', painted_cells/'cell'/'test'/'hole', '--out', tmp_path/'p', '--threshold', '1e3', *extra)
         assert r.returncode == 0, r.stderr
-        rows = list(csv.DictReader((tmp_path/'p'/'scores.csv').open()))
+        rows = list(csv.DictReader((tmp_path/'p'/'scores.csv').open(encoding='utf-8-sig')))
         if extra: np.testing.assert_allclose([float(x['score']) for x in rows], before, rtol=1e-6)
         before = [float(x['score']) for x in rows]
     assert len(rows) == 8 and {x['label'] for x in rows} <= {'0', '1'}

@@ -2,7 +2,10 @@
 import json, os, shutil, signal, subprocess, sys, time
 from pathlib import Path
 
-import nbformat, pandas as pd, papermill, pytest
+import pandas as pd, pytest
+
+from wepadim.cli import execute_notebook
+from wepadim.config import InputError
 
 NOTEBOOKS = Path(__file__).resolve().parents[1]/'nbs'/'experiments'
 SMALL = dict(image_size=96, align=6)
@@ -10,16 +13,15 @@ GRID = dict(wavelet_type=['haar', 'db4'], wavelet_kept_subbands=['LL', 'LL|LH|HL
 FLAGS = '--models efficientnet-lite0 --preset recommended --image_size 96 --align 6 --experiment_type grid_search --wavelet_type haar db4 --wavelet_level 1 2 --sigma 2 4'.split()
 
 
-def execute(name, where, **parameters):
-    papermill.execute_notebook(str(NOTEBOOKS/f'{name}.ipynb'), str(where/f'{name}.ipynb'), parameters, kernel_name='python3', progress_bar=False)
-    cells = [c for c in nbformat.read(where/f'{name}.ipynb', 4).cells if c.cell_type == 'code']
+def execute(name, **parameters):
+    cells = [c for c in execute_notebook(NOTEBOOKS/f'{name}.ipynb', parameters).cells if c.cell_type == 'code']
     return '\n'.join(o.get('text', '') or str(o.get('data', {}).get('text/html', '')) for c in cells for o in c.outputs), sum('image/png' in o.get('data', {}) for c in cells for o in c.outputs)
 
 
 def test_the_four_notebooks(two, tmp_path):
     "Phase 1, phase 2 from what it found, the ablation and the report, one after the other, and what is in their tables."
     common = dict(dataset_type='mvtec', data_path=str(two), preset_name='recommended', save_path=str(tmp_path), settings=SMALL, progress=False)
-    text, pictures = execute('phase1_search', tmp_path, backbone='efficientnet-lite0', grid='custom', axes=GRID, run_name='p1', **common)
+    text, pictures = execute('phase1_search', backbone='efficientnet-lite0', grid='custom', axes=GRID, run_name='p1', **common)
     model = tmp_path/'p1'/'efficientnet-lite0'
     found = json.loads((model/'efficientnet-lite0_wavelet_grid_search_results_final.json').read_text())
     assert len(found) == 16 and all([r['class'] for r in f['class_results']] == ['bottle', 'cable'] for f in found)
@@ -27,18 +29,18 @@ def test_the_four_notebooks(two, tmp_path):
     top = max(found, key=lambda f: f['avg_pixel_auc'])
     assert f"{100*top['avg_pixel_auc']:.2f}".rstrip('0') in text and '16 configurations of efficientnet-lite0' in text
 
-    execute('phase2_best_config', tmp_path, models=['efficientnet-lite0'], best_from=str(tmp_path/'p1'), run_name='p2', options=dict(heatmaps=1), **common)
+    execute('phase2_best_config', models=['efficientnet-lite0'], best_from=str(tmp_path/'p1'), run_name='p2', options=dict(heatmaps=1), **common)
     [single] = json.loads((tmp_path/'p2_pixel'/'efficientnet-lite0'/'efficientnet-lite0_wavelet_experiment.json').read_text())
     assert {k: single['settings'][k] for k in top['params']} == top['params']
     assert single['avg_pixel_auc'] == pytest.approx(top['avg_pixel_auc'], abs=1e-7) and single['avg_img_auc'] == pytest.approx(top['avg_img_auc'], abs=1e-9)   # other batches: a pair of pixels may change places
 
-    execute('phase2_subband_ablation', tmp_path, backbone='efficientnet-lite0', best_from=str(tmp_path/'p1'), base_params='pixel', run_name='p3', **common)
+    execute('phase2_subband_ablation', backbone='efficientnet-lite0', best_from=str(tmp_path/'p1'), base_params='pixel', run_name='p3', **common)
     sets = json.loads((tmp_path/'p3'/'efficientnet-lite0'/'efficientnet-lite0_wavelet_grid_search_results_final.json').read_text())
     assert len({tuple(f['params']['wavelet_kept_subbands']) for f in sets}) == len(sets) == 15
     [same] = [f for f in sets if f['params'] == top['params']]
     assert same['avg_pixel_auc'] == pytest.approx(top['avg_pixel_auc'], abs=1e-9)
 
-    _, pictures = execute('report', tmp_path, results_path=str(tmp_path), out=str(tmp_path/'report'))
+    _, pictures = execute('report', results_path=str(tmp_path), out=str(tmp_path/'report'))
     tables = {n: pd.read_csv(tmp_path/'report'/f'{n}.csv') for n in ('categories', 'backbones', 'ablation', 'efficiency')}
     row = tables['categories'].query("run == 'p2_pixel' and category == 'average'").iloc[0]
     assert row['pixel AUROC'] == pytest.approx(100*single['avg_pixel_auc'], abs=.006) and len(tables['categories']) == 2*3
@@ -49,9 +51,9 @@ def test_the_four_notebooks(two, tmp_path):
     assert len(list((tmp_path/'report').glob('*.png'))) == pictures
 
 
-def test_an_unknown_notebook_parameter(tmp_path):
-    with pytest.raises(papermill.PapermillExecutionError, match="unknown notebook parameter 'bakcbone' .did you mean 'backbone'"):
-        execute('phase1_search', tmp_path, bakcbone='resnet18')
+def test_an_unknown_notebook_parameter():
+    with pytest.raises(InputError, match="unknown notebook parameter 'bakcbone' .did you mean 'backbone'"):
+        execute('phase1_search', bakcbone='resnet18')
 
 
 def finals(folder): return {p.name: p.read_bytes() for p in folder.glob('*/efficientnet-lite0/*_final.json')}

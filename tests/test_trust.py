@@ -2,7 +2,7 @@
 import ast, csv, json, os, shutil, signal, subprocess, sys, time
 from pathlib import Path
 
-import numpy as np, pytest, torch
+import numpy as np, psutil, pytest, torch
 from PIL import Image
 
 from wepadim.config import CannotWrite, InputError, RunSettings, preset, write_atomic
@@ -65,6 +65,45 @@ def test_a_signal_to_a_search(two, tmp_path, shell, which):
     time.sleep(2)   # its kernel lets go
     r = shell('wepadim_run', '--data_path', two, '--save_path', tmp_path, *GRID)
     assert r.returncode == 0 and len(finals(tmp_path)) == 8, r.stderr
+
+
+def test_a_kernel_that_is_killed(two, tmp_path, shell):
+    "What the system does when memory runs out: neither the user's doing nor a wrong input, so it has an exit code of its own."
+    p = start('--data_path', two, '--save_path', tmp_path, *GRID)
+    wait_for(lambda: list(tmp_path.glob('*/efficientnet-lite0/passes/bottle/*.json')), p)
+    if p.poll() is not None: pytest.skip('it was finished before the kernel could be killed')
+    [kernel] = [c for c in psutil.Process(p.pid).children(recursive=True) if 'ipykernel_launcher' in c.cmdline()]
+    kernel.kill()
+    out, err = p.communicate(timeout=60)
+    assert p.returncode == 3 and len(err.strip().splitlines()) == 1, (p.returncode, err)
+    assert err.startswith('wepadim_run: error: the process that ran phase1_search.ipynb died') and '--memory_budget' in err and 'run the same command again' in err, err
+    r = shell('wepadim_run', '--data_path', two, '--save_path', tmp_path, *GRID)
+    assert r.returncode == 0 and len(finals(tmp_path)) == 8, r.stderr
+
+
+@pytest.mark.parametrize('spec', ['{"argv": ["/nowhere/python", "-m", "ipykernel_launcher", "-f", "{connection_file}"], "display_name": "Python 3", "language": "python"}', '{'], ids=['another Python', 'damaged'])
+def test_the_kernels_that_are_installed_do_not_matter(spec, painted_cells, tmp_path, shell):
+    kernels = tmp_path/'jupyter'/'kernels'
+    (kernels/'python3').mkdir(parents=True)
+    (kernels/'python3'/'kernel.json').write_text(spec)
+    r = shell('wepadim_run', '--data_path', painted_cells, '--save_path', tmp_path, *SMALL, '--experiment_type', 'grid_search', '--sigma', '2', '4',
+              JUPYTER_PATH=str(tmp_path/'jupyter'))
+    assert r.returncode == 0 and r.stderr == '' and len(finals(tmp_path)) == 2, r.stderr
+
+
+@pytest.mark.parametrize('encoding', ['ascii', 'cp949'])
+def test_names_that_the_console_cannot_show(encoding, painted_cells, tmp_path, shell):
+    name = 'pièce 部品 ' + b'\xff'.decode('utf-8', 'surrogateescape')
+    shutil.copytree(painted_cells/'cell', tmp_path/name/'cell')
+    broken = tmp_path/name/'cell'/'test'/'good'/f'{name}.png'
+    broken.write_text('no image')
+    console = lambda command, *argv: shell(command, *argv, PYTHONIOENCODING=encoding, encoding=encoding)
+    r = console('wepadim_check', tmp_path/name)
+    assert r.returncode == 2 and r'pi\xe8ce' in r.stdout and r'\udcff.png: cannot be read' in r.stdout and 'Traceback' not in r.stderr, r.stderr
+    broken.unlink()
+    for more in ([], ['--experiment_type', 'grid_search', '--sigma', '2', '4']):
+        r = console('wepadim_run', '--data_path', tmp_path/name, '--save_path', tmp_path/name/'results', *SMALL, *more)
+        assert r.returncode == 0 and r'pi\xe8ce' in r.stdout and r.stderr == '', r.stderr
 
 
 def test_a_second_run_in_the_same_folder_is_refused(two, tmp_path, shell):
@@ -143,7 +182,7 @@ def test_bad_images_may_be_skipped(painted_cells, model, tmp_path, shell):
     r = shell('wepadim_predict', model, root/'cell'/'test'/'good', '--out', tmp_path/'p')
     assert r.returncode == 2 and '002.png' in r.stderr
     r = shell('wepadim_predict', model, root/'cell'/'test'/'good', '--out', tmp_path/'p', '--skip_bad_images')
-    rows = list(csv.DictReader((tmp_path/'p'/'scores.csv').open()))
+    rows = list(csv.DictReader((tmp_path/'p'/'scores.csv').open(encoding='utf-8-sig')))
     assert r.returncode == 0 and len(rows) == 5 and '002.png' in r.stderr, r.stderr
     assert all(not Path(x['image']).is_absolute() and (tmp_path/'p'/x['image']).resolve().is_file() for x in rows)
 

@@ -60,20 +60,15 @@ def execute(
     timeout=None, # Seconds a cell, at most
 ): # The notebook with outputs
     "Run it in its folder, in a fresh kernel of this interpreter, whatever kernels are installed, with the library of this checkout."
-    from jupyter_client import AsyncKernelManager
-    from jupyter_client.kernelspec import KernelSpec
     from nbclient import NotebookClient
-
-    class Here(AsyncKernelManager):
-        kernel_spec = KernelSpec(argv=[sys.executable, '-m', 'ipykernel_launcher', '-f', '{connection_file}', '--log-level=CRITICAL'], display_name='python3', language='python')
-
+    from wepadim.cli import own_kernel
     nb = nbformat.read(path, 4)
     sources = [c.source for c in nb.cells]
     for c in nb.cells:
         if c.cell_type == 'code': c.outputs, c.source = [], c.source if runs(c) else ''
     before = lambda name, first: os.pathsep.join([str(first), *filter(None, [os.environ.get(name)])])
     env = {**os.environ, 'PYTHONPATH': before('PYTHONPATH', ROOT), 'PATH': before('PATH', Path(sys.executable).parent)}
-    NotebookClient(nb, timeout=timeout, kernel_manager_class=Here, store_widget_state=False, resources={'metadata': {'path': str(Path(path).parent)}}).execute(env=env)
+    NotebookClient(nb, timeout=timeout, kernel_manager_class=own_kernel(), extra_arguments=['--log-level=CRITICAL'], store_widget_state=False, resources={'metadata': {'path': str(Path(path).parent)}}).execute(env=env)
     for c, source in zip(nb.cells, sources): c.source = source
     return nb
 

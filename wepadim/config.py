@@ -111,6 +111,10 @@ def _between(low:int, high:int, names:str):
         return v
     return AfterValidator(check)
 
+def _chosen_together(v, info):
+    if v and info.data.get('pool_radius') == 'auto': raise InputError(f"pool_shrink {v:g} and pool_radius auto, which chooses both: give a pool_radius too (0: none), or leave pool_shrink out")
+    return v
+
 # %% ../nbs/00_config.ipynb #e4949416
 def _bands(v, info):
     v = subbands(v)
@@ -144,7 +148,7 @@ class Settings(_Strict):
     cov_reg: float = Field(0.05, ge=0, le=1e6, description='added to the diagonal of the covariance')
     cov_reg_unit: Literal['absolute', 'relative'] = Field('relative', description='of cov_reg: 1 (published), or the mean variance of the channels')
     pool_radius: Annotated[Literal['auto', 'all']|int, _between(0, 8, 'auto, all')] = Field('auto', description='cells around a position whose vectors it learns from as well; 0: none (published); all: one Gaussian; auto: chosen on painted defects')
-    pool_shrink: float = Field(0.0, ge=0, le=1, description="part of each covariance that is the whole grid's; chosen with pool_radius if that is auto")
+    pool_shrink: Annotated[float, AfterValidator(_chosen_together)] = Field(0.0, ge=0, le=1, description="part of each covariance that is the whole grid's; chosen with pool_radius if that is auto")
     distance: Literal['squared', 'sqrt'] = Field('sqrt', description='the Mahalanobis distance, squared (published) or not')
     sigma: float = Field(4.0, ge=0, le=64, description='width of the smoothing, in pixels of the input; 0: none')
     smoothing: Literal['gaussian', 'published'] = Field('gaussian', description="a true Gaussian, or the published kernel")
@@ -266,11 +270,11 @@ def read_json(
     if not isinstance(obj, dict): raise InputError(f"{path}: expected an object of settings, found {type(obj).__name__}")
     return cls(**obj)
 
-# %% ../nbs/00_config.ipynb #f8b2fae3
+# %% ../nbs/00_config.ipynb #c322a7f4
 def relative_path(
     path, # A file or folder
-    start, # A folder
+    start, # The folder that it is seen from
 )->str:
-    "`path` as seen from `start`; the absolute path where there is none."
+    "`path` as seen from `start`; the absolute path where no way leads from one to the other."
     try: return os.path.relpath(path, start)
-    except ValueError: return os.path.abspath(path)   # another drive
+    except ValueError: return os.path.abspath(path)

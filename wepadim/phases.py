@@ -39,7 +39,7 @@ def cache_key(
     "A name for the feature maps of a category: a hash of all that decides them."
     gpu = pick_device(run.gpu_id).type == 'cuda'
     parts = dict(data=fingerprint(cat), **base.model_dump(mode='json', include={'backbone', 'taps', 'input', 'image_size', 'value_range'}), weights=weights_hash(base.backbone, run.weights),
-                 amp=run.amp and gpu, gpu=gpu, batch=run.train_batch_size, wepadim=__version__, torch=torch.__version__, torchvision=torchvision.__version__)
+                 amp=run.amp and gpu, gpu=gpu, batch=(run.train_batch_size, run.test_batch_size), wepadim=__version__, torch=torch.__version__, torchvision=torchvision.__version__)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 # %% ../nbs/10_phases.ipynb #fa0db210
@@ -110,8 +110,8 @@ def features(
     found = _read_cache(path, device, spill) if path else None
     if found: return tuple(found)
     backbone = Backbone(base.backbone, base.taps, run.weights, device, run.amp)
-    batch = min(run.train_batch_size, 16) if device.type == 'cpu' else run.train_batch_size   # on a CPU more at once only takes memory
-    maps = tuple(extract(backbone, [s.path for s in part], base, batch, spill=spill) for part in (cat.train, cat.test))
+    at_once = lambda n: min(n, 16) if device.type == 'cpu' else n   # on a CPU more only takes memory
+    maps = tuple(extract(backbone, [s.path for s in part], base, at_once(n), spill=spill) for part, n in ((cat.train, run.train_batch_size), (cat.test, run.test_batch_size)))
     if path: _write_cache(path, maps, run.cache_gib)
     return maps
 
@@ -434,7 +434,7 @@ def tidy(
     grid:dict, # {setting: values}, as given
 )->dict:
     "The same grid with checked values in one form, so that the same grid has the same name."
-    first = expand(base, grid)
+    first = expand(settled(base, grid), grid)
     return {k: tuple(dict.fromkeys(getattr(c, k) for c in first)) for k in grid}
 
 # %% ../nbs/10_phases.ipynb #4c574b8c

@@ -15,7 +15,7 @@ import numpy as np, pandas as pd
 
 from .config import InputError, read_json, write_atomic
 from .experiment import say
-from .plots import BAD, GOOD, figure
+from .plots import BAD, GOOD, as_drawn, figure
 
 # %% ../nbs/11_report.ipynb #b5940d09
 PUBLISHED = pd.DataFrame([('MVTec', 'image', 'efficientnet-b1', 98.43, 89.41), ('MVTec', 'pixel', 'resnet18', 97.52, 96.65),
@@ -177,7 +177,7 @@ def show_categories(
     t, shades = table.set_index('category')[list(_NAMES.values())].astype(float), (GOOD, BAD, '#999999')
     ax, x = ax or figure(1, 1, (max(5, 1 + .8*len(t)), 3))[1][0, 0], np.arange(len(t))
     for i, (name, colour) in enumerate(zip(t.columns, shades)): ax.bar(x + .27*(i - 1), t[name], .27, label=name, color=colour)
-    ax.set_xticks(x, t.index, rotation=30, ha='right'); ax.set_ylabel('%'); ax.set_ylim(0, 125); ax.legend(loc='upper center', ncols=3, fontsize=7)
+    ax.set_xticks(x, list(map(as_drawn, t.index)), rotation=30, ha='right'); ax.set_ylabel('%'); ax.set_ylim(0, 125); ax.legend(loc='upper center', ncols=3, fontsize=7)
     return ax
 
 def show_tradeoff(
