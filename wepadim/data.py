@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['NO_PICTURE', 'HIDDEN', 'NO_ROLE', 'SKIPPED', 'detect_layout', 'categories', 'category', 'limit', 'Census',
-           'why_unused', 'census', 'beside_categories', 'lines_beside', 'Problem', 'digest', 'same_pictures',
-           'odd_sizes', 'no_masks', 'look_over', 'Looked', 'look_at', 'check', 'unreadable', 'readable',
-           'skipped_lines', 'fingerprint', 'with_range', 'image_tensor', 'batches']
+           'unused_lines', 'unused_as_dicts', 'why_unused', 'census', 'beside_categories', 'lines_beside',
+           'full_census', 'Problem', 'digest', 'same_pictures', 'odd_sizes', 'no_masks', 'look_over', 'Looked',
+           'look_at', 'check', 'unreadable', 'readable', 'skipped_lines', 'fingerprint', 'with_range', 'image_tensor',
+           'batches']
 
 # %% ../nbs/01c_data.ipynb #f4f3f0ec
 import hashlib, os
@@ -99,7 +100,7 @@ def limit(
     left = {p: 'beyond the number of images asked for' for s in cat.train + cat.test if s.path not in kept for p in (s.path, *s.masks)}
     return replace(cat, train=train, test=test, left_out=cat.left_out | left)
 
-# %% ../nbs/01c_data.ipynb #f7f2e74b
+# %% ../nbs/01c_data.ipynb #c5068de2
 @dataclass(frozen=True)
 class Census:
     "How many files of a category are for what, and why the others are not used."
@@ -117,13 +118,24 @@ class Census:
         kinds = ', '.join(f'{k} {n}' for k, n in self.defective.items())
         head = f'{self.name} ({self.layout}): {self.train} to train on, {self.good} good and {sum(self.defective.values())} defective to test on'
         head += (f' ({kinds})' if kinds else '') + f', {self.masks} masks' + (f', {self.spare} good ones kept apart' if self.spare else '')
-        few = lambda paths: ', '.join(paths[:3]) + (', ...' if len(paths) > 3 else '')
-        return [head] + [f'  not used: {len(paths)} {why}: {few(paths)}' for why, paths in self.unused.items()]
+        return [head, *unused_lines(self.unused)]
 
     def as_dict(self)->dict:
         "For a result file."
-        unused = [dict(why=why, files=len(paths), names=paths[:200]) for why, paths in self.unused.items()]   # of thousands, the first are enough to know which
-        return dict(train=self.train, test_good=self.good, test_defective=self.defective, masks=self.masks, spare=self.spare, unused=unused)
+        return dict(train=self.train, test_good=self.good, test_defective=self.defective, masks=self.masks, spare=self.spare, unused=unused_as_dicts(self.unused))
+
+def unused_lines(
+    unused:dict, # {why: [paths]}
+)->list: # str
+    "Why files are not used, a line a reason."
+    few = lambda paths: ', '.join(paths[:3]) + (', ...' if len(paths) > 3 else '')
+    return [f'  not used: {len(paths)} {why}: {few(paths)}' for why, paths in unused.items()]
+
+def unused_as_dicts(
+    unused:dict, # {why: [paths]}
+)->list: # {why, files, names} a reason
+    "The same for a file. Of thousands, the first names are enough to know which."
+    return [dict(why=why, files=len(paths), names=paths[:200]) for why, paths in unused.items()]
 
 # %% ../nbs/01c_data.ipynb #a15c01c8
 NO_PICTURE, HIDDEN, NO_ROLE = 'no picture', 'hidden, or of the system', 'a picture in a folder without a role'
@@ -178,6 +190,20 @@ def lines_beside(
     found = beside_categories(root, cats)
     few = ', '.join(f'{k} ({n} files)' if n > 1 else k for k, n in list(found.items())[:5]) + (', ...' if len(found) > 5 else '')
     return [f'beside the categories, not used: {sum(found.values())} files: {few}'] if found else []
+
+# %% ../nbs/01c_data.ipynb #8baf0ce7
+def full_census(
+    root, # Root folder of a data set
+    dataset_type:str='auto', # A layout, or 'auto'
+)->list: # Lines for the terminal
+    "What became of every file of a data set, as far as its layout is known."
+    try: layout = detect_layout(root, dataset_type)
+    except InputError: return []
+    lines = []
+    for n in LAYOUTS[layout].names(Path(root)):
+        try: lines += census(LAYOUTS[layout].load(Path(root), n, 0)).lines()
+        except InputError: continue   # one of the problems that `check` lists
+    return lines + lines_beside(root, layout)
 
 # %% ../nbs/01c_data.ipynb #cd7b1d17
 @dataclass(frozen=True)

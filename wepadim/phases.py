@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SEARCHED', 'BEYOND', 'METRICS', 'LUCK', 'cache_key', 'prune', 'features', 'params', 'key_of', 'search_category',
-           'averaged', 'best', 'skipped', 'open_for_search', 'run_search', 'synthetic_scores', 'safest',
-           'choose_configuration', 'run_selection', 'selection_table', 'run_sequential', 'grid_of', 'tidy',
+           'averaged', 'best', 'skipped', 'refuse_one_class', 'open_for_search', 'run_search', 'synthetic_scores',
+           'safest', 'choose_configuration', 'run_selection', 'selection_table', 'run_sequential', 'grid_of', 'tidy',
            'run_phase1', 'search_identity', 'best_params', 'phase2_detector', 'run_phase2', 'phase2_name', 'usual_data',
            'checkout', 'usual_results', 'usual_run', 'check_parameters']
 
@@ -226,6 +226,15 @@ def _search_job(configs:list, run:RunSettings, cat, folder:Path, on_pass=None)->
     return dict(passes=found, stages=watch.stages, about=about)
 
 # %% ../nbs/10_phases.ipynb #0422bcde
+def refuse_one_class(
+    cat, # A `Category`
+    run:RunSettings, # The run: does it choose on painted defects?
+):
+    "An `InputError` if configurations cannot be compared on the test images of a category."
+    reason = why_undefined([s.label for s in cat.test])
+    if reason and run.selection != 'synthetic':
+        raise InputError(f"{run.data_path} [{cat.name}]: {reason}, so a search cannot tell one configuration from another; add some, or choose on painted defects with --selection synthetic")
+
 def open_for_search(
     run:RunSettings, # The run
     name:str, # A category
@@ -234,9 +243,7 @@ def open_for_search(
 ):
     "A category, if configurations can be compared on it."
     cat = open_category(run, name, layout, seed)
-    reason = why_undefined([s.label for s in cat.test])
-    if reason and run.selection != 'synthetic':
-        raise InputError(f"{run.data_path} [{name}]: {reason}, so a search cannot tell one configuration from another; add some, or choose on painted defects with --selection synthetic")
+    refuse_one_class(cat, run)
     return cat
 
 # %% ../nbs/10_phases.ipynb #6ee3abbe
