@@ -8,19 +8,19 @@ __all__ = ['NOT_READ', 'FORMATS', 'ENDINGS', 'SYSTEM', 'ARRAYS', 'WHITES', 'LOSS
            'called', 'read_picture', 'Extremes', 'extremes', 'range_of', 'is_deep', 'find_value_range', 'to_8_bits',
            'load_image', 'image_size', 'view', 'load_view', 'mask_values', 'load_mask', 'mask_view', 'lost_regions']
 
-# %% ../nbs/01_images.ipynb #8d42888f
+# %% ../nbs/01_images.ipynb #8efb7123
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from scipy import ndimage
 
 from .config import InputError, warn_once
 
-# %% ../nbs/01_images.ipynb #c3c0f26f
+# %% ../nbs/01_images.ipynb #e736a536
 Image.init()
 NOT_READ = {'BUFR', 'EPS', 'GRIB', 'HDF5', 'MPEG', 'WMF'} # Pillow knows their names, but cannot decode them by itself
 FORMATS = tuple(f for f in Image.ID if f not in NOT_READ)
@@ -38,7 +38,8 @@ def looks_like_picture(
     path, # A file
 )->bool:
     "Is it called like a picture, or is it one?"
-    return Path(path).suffix.lower() in ENDINGS or os.path.isfile(path) and is_picture(path)   # to look into a pipe would wait for ever
+    if Path(path).suffix.lower() in ENDINGS: return True
+    return os.path.isfile(path) and is_picture(path)   # to open a pipe would wait for ever
 
 # %% ../nbs/01_images.ipynb #00231534
 SYSTEM = ('__MACOSX', '@eaDir', 'Thumbs.db', 'desktop.ini')
@@ -121,14 +122,22 @@ def from_array(
     if a.dtype.kind not in 'uif': raise InputError(f'type {a.dtype}: expected {ARRAYS}')
     return DeepValues(a)
 
-# %% ../nbs/01_images.ipynb #3c13c703
+# %% ../nbs/01_images.ipynb #ef73a223
 def called(
     source, # Anything `load_image` takes
 )->str:
     "What an error calls a picture."
-    if isinstance(source, Image.Image): return f"Pillow image {getattr(source, 'filename', '') or ''} ({source.mode}, {source.width}x{source.height})".replace('  ', ' ')
     if isinstance(source, np.ndarray): return f'array {list(source.shape)} of {source.dtype}'
-    return str(source)
+    if not isinstance(source, Image.Image): return str(source)
+    file = getattr(source, 'filename', '') or 'without a file'
+    return f'Pillow image {file} ({source.mode}, {source.width}x{source.height})'
+
+def _is_path(source)->bool: return isinstance(source, (str, os.PathLike))
+
+def _reason(e:Exception)->str:
+    "The first line of what an exception says, or its type."
+    lines = str(e).splitlines()
+    return lines[0] if lines else type(e).__name__
 
 def _from_pillow(im:Image.Image):
     check_single(im)
@@ -145,7 +154,7 @@ def _from_file(path, enough:int|None):
         ImageOps.exif_transpose(im, in_place=True)   # without a copy: nobody else has it
         return to_rgb(im)
 
-# %% ../nbs/01_images.ipynb #8f035bc7
+# %% ../nbs/01_images.ipynb #9e71e892
 def read_picture(
     source, # An image file, a Pillow image, or an array, see `from_array`
     enough:int|None=None, # Pixels that the shorter side must keep: a larger JPEG is decoded at 1/2, 1/4 or 1/8; None: all there are
@@ -153,12 +162,11 @@ def read_picture(
     "A picture, upright. An `InputError` names one that is missing or cannot be read."
     try:
         if isinstance(source, Image.Image): return _from_pillow(source)
-        return _from_file(source, enough) if isinstance(source, (str, os.PathLike)) else _from_array(source)
+        return _from_file(source, enough) if _is_path(source) else _from_array(source)
     except FileNotFoundError: raise InputError(f"{source}: no such image file") from None
     except Exception as e:   # a damaged file can raise nearly anything in a decoder
-        what = (str(e).splitlines() or [type(e).__name__])[0]
-        fix = '; replace or remove the file' if isinstance(source, (str, os.PathLike)) else ''
-        raise InputError(f"{called(source)}: cannot be read as an image ({what}){fix}") from None
+        fix = '; replace or remove the file' if _is_path(source) else ''
+        raise InputError(f"{called(source)}: cannot be read as an image ({_reason(e)}){fix}") from None
 
 def _from_array(source):
     a = from_array(np.asarray(source))
@@ -183,7 +191,7 @@ def extremes(
     if not np.isfinite([low, high]).all(): raise InputError(f'{name}: it holds values that are not finite numbers; replace or remove the file')
     return Extremes(name, low, high, deep.values.dtype.kind == 'f')
 
-# %% ../nbs/01_images.ipynb #3dcf94e5
+# %% ../nbs/01_images.ipynb #19efb7e4
 def range_of(
     found:list, # `Extremes` of the good images of more than 8 bits
 )->tuple: # (black, white)
@@ -197,7 +205,7 @@ def range_of(
 
 def _not_comparable(found:list, why:str)->InputError:
     "The error that says what to give."
-    least, *_, most = sorted(found, key=lambda e: (e.high, -e.low))
+    least, *_, most = sorted(found, key=lambda e: (e.high, -e.low))   # of the same height, the deeper one is the odd one
     low = min(e.low for e in found)
     return InputError(f"{least.name} holds values from {least.low:g} to {least.high:g}, {most.name} from {most.low:g} to {most.high:g}: {why}, "
                       f"so it is not known which value is black and which is white; give --value_range LOW HIGH, such as --value_range {low:g} {most.high:g}")
@@ -205,19 +213,20 @@ def _not_comparable(found:list, why:str)->InputError:
 def _range_of_floats(found:list, low:float, high:float)->tuple:
     "0..1 or 0..255 if all files use more than a quarter of it, else the range that all have nearly alike."
     peaks = [e.high for e in found if e.high > 0]
-    usual = [w for w in (1., 255.) if low >= 0 and high <= w and min(peaks, default=w) > w/4]
-    if usual: return 0., usual[0]
+    for white in (1., 255.):
+        darkest = min(peaks, default=white)   # the peak of the darkest picture
+        if low >= 0 and high <= white and darkest > white/4: return 0., white
     spread = max(max(e.low for e in found) - low, high - min(e.high for e in found))
     if spread > .1*(high - low): raise _not_comparable(found, 'floats whose range differs from file to file')
     return low, high
 
-# %% ../nbs/01_images.ipynb #4df2c78b
+# %% ../nbs/01_images.ipynb #2eae279b
 def is_deep(
     source, # Anything `load_image` takes
 )->bool:
     "Has a picture more than 8 bits? Of a file only the header is read; one that cannot be read has not."
     if isinstance(source, Image.Image): return source.mode[0] in 'IF' or _has_deep_colours(source)
-    if not isinstance(source, (str, os.PathLike)): return np.asarray(source).dtype != np.uint8
+    if not _is_path(source): return np.asarray(source).dtype != np.uint8
     try:
         with Image.open(source, formats=FORMATS) as im: return is_deep(im)
     except Exception: return False   # the error is that of reading it
@@ -228,31 +237,34 @@ def find_value_range(
     "The range of values of a data set. Pictures of 8 bits are not decoded."
     deep = [x for x in images if is_deep(x)]
     if not deep: return None
-    look = lambda x: extremes(read_picture(x), called(x))
+    def look(source): return extremes(read_picture(source), called(source))
     with ThreadPoolExecutor() as pool: return range_of(list(pool.map(look, deep)))
 
-# %% ../nbs/01_images.ipynb #1f50cf2f
+# %% ../nbs/01_images.ipynb #4c1da519
 def to_8_bits(
     deep:DeepValues, # A picture of more than 8 bits
     value_range:tuple|None, # (black, white); None: nobody knows
     name:str, # What to call it
 )->Image.Image: # Mode RGB
     "A picture in the range of its data set. Values beyond it are a warning."
-    _, low, high, floats = extremes(deep, name)
-    black, white = value_range or _usual_range(low, high, deep.values.dtype, name)
-    if floats and 0 < high <= 1 and white >= 255:
+    e = extremes(deep, name)
+    black, white = value_range or _usual_range(e, deep.values.dtype)
+    if e.floats and 0 < e.high <= 1 and white >= 255:
         raise InputError(f'{name}: its floats are in 0..1, but black and white of this data set are {black:g} and {white:g}; multiply it, or give whole numbers')
     margin = 1e-6*(white - black)
-    if low < black - margin or high > white + margin: warn_once(f'{name}: its values go from {low:g} to {high:g}, beyond the range {black:g} to {white:g} of the good images; they are cut off')
-    grey = ((deep.values.astype(np.float64) - black)*(255/(white - black))).round().clip(0, 255).astype(np.uint8)
-    return Image.fromarray(255 - grey if deep.white_is_zero else grey).convert('RGB')
+    if e.low < black - margin or e.high > white + margin:
+        warn_once(f'{name}: its values go from {e.low:g} to {e.high:g}, beyond the range {black:g} to {white:g} of the good images; they are clipped')
+    grey = (deep.values.astype(np.float64) - black)*(255/(white - black))
+    grey = grey.round().clip(0, 255).astype(np.uint8)
+    if deep.white_is_zero: grey = 255 - grey
+    return Image.fromarray(grey).convert('RGB')
 
-def _usual_range(low:float, high:float, kind, name:str)->tuple:
+def _usual_range(e:Extremes, kind)->tuple:
     "The range where none was found: floats in 0..1, and whole numbers that need all 16 bits."
-    if kind.kind == 'f' and low >= 0 and high <= 1: return 0., 1.
-    if kind.kind != 'f' and low >= 0 and WHITES[-2] < high <= WHITES[-1]: return 0., float(WHITES[-1])
-    raise InputError(f'{name}: it holds {kind} values from {low:g} to {high:g}, but the good images have 8 bits, so it is not known which value is white; '
-                     f'fit with --value_range LOW HIGH, or save it with 8 bits')
+    if e.floats and e.low >= 0 and e.high <= 1: return 0., 1.
+    if not e.floats and e.low >= 0 and WHITES[-2] < e.high <= WHITES[-1]: return 0., float(WHITES[-1])
+    raise InputError(f'{e.name}: it holds {kind} values from {e.low:g} to {e.high:g}, but the good images have 8 bits, '
+                     'so it is not known which value is white; fit with --value_range LOW HIGH, or save it with 8 bits')
 
 # %% ../nbs/01_images.ipynb #6f70a8cc
 def load_image(
@@ -264,16 +276,20 @@ def load_image(
     p = read_picture(source, enough)
     return p if isinstance(p, Image.Image) else to_8_bits(p, value_range, called(source))
 
-# %% ../nbs/01_images.ipynb #a121bf59
+# %% ../nbs/01_images.ipynb #7dc07f04
 def image_size(
     path, # An image file
 )->tuple: # (width, height), as `load_image` would give it
     "The size of an image, from its header alone."
     try:
-        with Image.open(path, formats=FORMATS) as im: return im.size[::-1] if im.getexif().get(0x0112, 1) >= 5 else im.size
+        with Image.open(path, formats=FORMATS) as im:
+            on_its_side = im.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            return im.size[::-1] if on_its_side else im.size
     except Exception: return load_image(path).size   # whatever is wrong with it, that is the place to say so
 
-# %% ../nbs/01_images.ipynb #9a737596
+# %% ../nbs/01_images.ipynb #28d52249
+def _short_side(size:int)->int: return round(size*256/224)   # of the picture that the crop is cut from
+
 def view(
     im:Image.Image, # An image or a mask
     input:str='whole', # 'crop' (published) or 'whole'
@@ -282,13 +298,14 @@ def view(
 )->Image.Image: # size x size
     "The square picture that the network sees: the published centre crop, or the whole image."
     if input == 'whole': return im.resize((size, size), resample)
-    (w, h), short = im.size, round(size * 256 / 224)
+    w, h = im.size
     if max(w, h) > 100*min(w, h): raise InputError(f'it is {w}x{h}, too narrow for the centre crop: use --input whole')
+    short = _short_side(size)
     w, h = (short, int(short * h / w)) if w <= h else (int(short * w / h), short)
     left, top = round((w - size) / 2), round((h - size) / 2)
     return im.resize((w, h), resample).crop((left, top, left + size, top + size))
 
-# %% ../nbs/01_images.ipynb #82b0fbea
+# %% ../nbs/01_images.ipynb #fd780ce1
 def load_view(
     source, # Anything `load_image` takes
     input:str='whole', # 'crop' or 'whole'
@@ -296,19 +313,19 @@ def load_view(
     value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
 )->np.ndarray: # [size, size, 3], uint8
     "A picture as the network sees it."
-    im = load_image(source, value_range, 4*round(size*256/224))   # four times what is looked at: no image of the published data sets is that large
+    im = load_image(source, value_range, 4*_short_side(size))   # a larger JPEG is decoded at a half or less, which still is more than is looked at
     try: return np.array(view(im, input, size))
     except InputError as e: raise InputError(f'{called(source)}: {e}') from None
 
-# %% ../nbs/01_images.ipynb #308d8693
+# %% ../nbs/01_images.ipynb #082c1513
 LOSSY = ('JPEG', 'MPO', 'WEBP', 'JPEG2000', 'AVIF')
 
 def _palette(im:Image.Image)->np.ndarray: # [H, W], uint8
     "A palette mask: 255 where it is not background."
     numbers = np.asarray(im)
-    colours = np.frombuffer(im.convert('RGB').tobytes(), np.uint8).reshape(*numbers.shape, 3)
-    black = (colours == 0).all(-1)
-    return 255*((~black) if black.any() else numbers != 0).astype(np.uint8)
+    black = (np.asarray(im.convert('RGB')) == 0).all(-1)
+    marked = ~black if black.any() else numbers != 0
+    return 255*marked.astype(np.uint8)
 
 def _layer(im:Image.Image)->np.ndarray|None: # [H, W], uint8
     "What is painted on a transparent layer; None if it is the same everywhere and says nothing."
@@ -324,19 +341,21 @@ def mask_values(
     "The values of a mask of any mode."
     layer = _layer(im) if im.has_transparency_data else None
     if layer is not None: return layer
-    if im.mode in ('P', 'PA'): return _palette(im.convert('P') if im.mode == 'PA' else im)
-    if im.mode in ('1', 'L') or im.mode[0] in 'IF': return np.asarray(im).astype(np.uint8)*255 if im.mode == '1' else np.asarray(im)
+    if im.mode in ('P', 'PA'): return _palette(im.convert('P'))
+    if im.mode == '1': return 255*np.asarray(im).astype(np.uint8)
+    if im.mode == 'L' or im.mode[0] in 'IF': return np.asarray(im)
     return np.asarray(im.convert('RGB')).max(-1)
 
-# %% ../nbs/01_images.ipynb #6f0730e3
+# %% ../nbs/01_images.ipynb #b2b17282
 def _defective(
     values:np.ndarray, # [H, W], from `mask_values`
     lossy:bool, # Was it coded with loss?
     path, # Named in the warning
 )->np.ndarray: # [H, W], bool
     "Which values of a mask count."
-    grey = values.dtype == np.uint8 and values.max() >= 240 and ((values > 0) & (values < 128)).any()
-    if lossy or not grey: return values >= 128 if lossy else values > 0
+    if lossy: return values >= 128
+    between = (values > 0) & (values < 128)
+    if not (values.dtype == np.uint8 and values.max() >= 240 and between.any()): return values > 0
     folder, name = os.path.split(path)
     warn_once(f'{folder}: masks there hold grey values between black and white (such as {name}); those below 128 do not count as defective', folder)
     return values >= 128
@@ -349,34 +368,47 @@ def _one_mask(path)->np.ndarray: # [H, W], bool
             return _defective(mask_values(ImageOps.exif_transpose(im)), im.format in LOSSY, path)
     except FileNotFoundError: raise InputError(f"{path}: no such mask; add it, or remove the ground_truth folder to run without masks") from None
     except Exception as e:   # a damaged file can raise nearly anything in a decoder
-        raise InputError(f"{path}: cannot be read as a mask ({(str(e).splitlines() or [type(e).__name__])[0]}); replace the file") from None
+        raise InputError(f"{path}: cannot be read as a mask ({_reason(e)}); replace the file") from None
 
-# %% ../nbs/01_images.ipynb #eaa88af2
+# %% ../nbs/01_images.ipynb #9dbd858f
 def load_mask(
     paths, # A mask file, or several of one image
     image_size:tuple|None=None, # (width, height) of its image, to check against
     large:bool=False, # May it cover more than half of the image?
 )->np.ndarray: # [H, W], bool
     "True where one of the masks says that the part is defective."
-    paths, masks = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths), []
-    for path in paths:
-        a = _one_mask(path)
-        size = image_size or masks[0].shape[::-1] if masks or image_size else a.shape[::-1]
-        if a.shape[::-1] != size: raise InputError(f"{path}: the mask is {a.shape[1]}x{a.shape[0]} but its image is {size[0]}x{size[1]}; make them the same size")
-        if a.mean() > .5 and not large: raise InputError(f"{path}: {a.mean():.0%} of the mask is defective, more than half: it seems to be inverted; invert it, or accept it as it is with --large_masks")
-        masks.append(a)
+    masks, size = [], image_size
+    for path in [paths] if _is_path(paths) else paths:
+        mask = _one_mask(path)
+        h, w = mask.shape
+        size = size or (w, h)   # without an image, the first mask sets the size
+        if (w, h) != tuple(size): raise InputError(f"{path}: the mask is {w}x{h} but its image is {size[0]}x{size[1]}; make them the same size")
+        share = mask.mean()
+        if share > .5 and not large:
+            raise InputError(f"{path}: {share:.0%} of the mask is defective, more than half: it seems to be inverted; "
+                             "invert it, or accept it as it is with --large_masks")
+        masks.append(mask)
     return np.logical_or.reduce(masks)
 
-# %% ../nbs/01_images.ipynb #35a50df1
+# %% ../nbs/01_images.ipynb #657cfcd1
 def mask_view(
     mask:np.ndarray, # [H, W], bool
     input:str='whole', # 'crop' or 'whole'
     size:int=224, # Side of the square, in pixels
 )->np.ndarray: # [size, size], bool
     "A mask through the same geometry as its image."
-    return np.asarray(view(Image.fromarray(mask.astype(np.uint8)), input, size, Image.Resampling.NEAREST)) > 0
+    return _nearest(mask.astype(np.uint8), input, size) > 0
 
-# %% ../nbs/01_images.ipynb #25e500c5
+def _nearest(a:np.ndarray, input:str, size:int)->np.ndarray:
+    "Numbers through the same geometry, none of them blended with its neighbours."
+    return np.asarray(view(Image.fromarray(a), input, size, Image.Resampling.NEAREST))
+
+# %% ../nbs/01_images.ipynb #9c93d635
+def _from_to(hit:np.ndarray)->slice:
+    "From the first to the last that is True."
+    at = np.flatnonzero(hit)
+    return slice(at[0], at[-1] + 1)
+
 def lost_regions(
     mask:np.ndarray, # [H, W], bool
     input:str='whole', # 'crop' or 'whole'
@@ -384,9 +416,9 @@ def lost_regions(
 )->tuple: # (regions of which no pixel is left, all regions)
     "How many defects a mask loses on its way to the network's view."
     if not mask.any(): return 0, 0
-    rows, cols = (slice(hit[0], hit[-1] + 1) for hit in (np.flatnonzero(mask.any(axis)) for axis in (1, 0)))
+    rows, cols = (_from_to(mask.any(axis)) for axis in (1, 0))
     regions = np.zeros(mask.shape, np.int32)
     regions[rows, cols], n = ndimage.label(mask[rows, cols], np.ones((3, 3)))   # where the defects are, which is a small part of most masks
     kept = np.zeros(n + 1, bool)
-    kept[np.asarray(view(Image.fromarray(regions), input, size, Image.Resampling.NEAREST))] = True
+    kept[_nearest(regions, input, size)] = True
     return n - int(kept[1:].sum()), n
