@@ -200,6 +200,16 @@ def test_floats_that_cannot_be_compared(tmp_path, call):
     assert code == 2 and 'value_range' in err[0] and 'rising' in err[0]
 
 
+def test_one_picture_that_uses_more_bits_is_named(tmp_path, capsys):
+    for i in range(6): save(deep(part(i)[0], 12), tmp_path/'p'/'good'/f'{i}.tif')
+    a = deep(part(7)[0], 12); a[0, 0] = 65535
+    save(a, tmp_path/'p'/'good'/'hot_pixel.tif')
+    find_value_range(sorted((tmp_path/'p'/'good').iterdir()))
+    said = capsys.readouterr().err
+    assert 'hot_pixel.tif' in said and '--value_range 0 4095' in said
+    assert any('will look dark' in str(p) for p in check(tmp_path/'p'))
+
+
 def test_values_beyond_the_range_are_said(tmp_path, capsys):
     for i in range(4): save(deep(.9*part(i)[0], 12), tmp_path/'good'/f'{i}.tif')
     m = small().fit(tmp_path/'good')
@@ -279,8 +289,45 @@ def test_the_same_picture_the_same_score(model, tmp_path):
         a = np.dstack([rgb, np.full((64, 64), 255, np.uint8)]); a[:8, :, 3] = 0; a[:8, :, :3] = colour
         seen += [m.predict(save(Image.fromarray(a), tmp_path/f'{colour}.png')).scores[0], m.predict(Image.fromarray(a)).scores[0]]
     assert len(set(seen)) == 1
-    for x, says in ((rgb[..., :2], r'\[64, 64, 2\]'), (np.moveaxis(rgb, -1, 0), r'\[3, 64, 64\]'), (rgb > 9, 'bool'), (np.dstack([rgb, rgb[..., :1]]), r'\[64, 64, 4\]'), (rgb.astype(np.float32), 'float32')):
+    for x, says in ((rgb[..., :2], r'\[64, 64, 2\]'), (np.moveaxis(rgb, -1, 0), r'\[3, 64, 64\]'), (rgb > 9, 'bool'), (np.dstack([rgb, rgb[..., :1]]), r'\[64, 64, 4\]'), (rgb.astype(np.float32), 'floats from')):
         with pytest.raises(InputError, match=says): m.predict(x)
+
+
+def test_16_bit_arrays_of_another_camera_are_refused(model):
+    with pytest.raises(InputError, match='not known which value is white'): WEPaDiM.load(model).predict(deep(part(7)[0], 12))
+
+
+# ---------- where things lie ----------
+LAID_OUT = {'masks among the images': lambda r: [*_put(r, 'good/images', 8), *_put(r, 'good/masks', 8, mask=True), *_put(r, 'bad/images', 3, bad=True), *_put(r, 'bad/masks', 3, mask=True)],
+            'the word in front': lambda r: [*_put(r, 'good', 8), *_put(r, 'bad', 3, bad=True), *_put(r, 'bad', 3, mask=True, name='mask_{}')],
+            'masks by another name': lambda r: [*_put(r, 'OK_Parts (2)', 8), *_put(r, 'NG 2', 3, bad=True, name='img_{:03}'), *_put(r, 'ground-truth', 3, mask=True, name='mask_{}')],
+            'training and testing': lambda r: [*_put(r, 'Training/normal', 6), *_put(r, 'Testing/Normal', 2, first=9), *_put(r, 'Testing/abnormal', 3, bad=True), *_put(r, 'masks/abnormal', 3, mask=True)],
+            'pictures in train itself': lambda r: [*_put(r, 'train', 6), *_put(r, 'test/good', 2, first=9), *_put(r, 'test/dent', 3, bad=True), *_put(r, 'ground_truth/dent', 3, mask=True, name='{}_mask')]}
+
+
+def _put(root, folder, n, bad=False, mask=False, first=0, name='{}'):
+    for i in range(n):
+        a, m = part(100 + i if bad or mask else first + i, bad=bad or mask)
+        yield save(255*m.astype(np.uint8) if mask else grey8(a), root/folder/(name.format(i) + '.png'))
+
+
+@pytest.mark.parametrize('kind', LAID_OUT)
+def test_what_lies_elsewhere_is_found(kind, tmp_path):
+    root = tmp_path/'parts'
+    LAID_OUT[kind](root)
+    found = census(category(root, 'parts'))
+    assert (found.train + found.good, sum(found.defective.values()), found.masks) == (8, 3, 3), found
+    for s in category(root, 'parts').test:
+        if s.label: assert (load_mask(s.masks) == part(100 + int(''.join(c for c in s.path.stem if c.isdigit())), bad=True)[1]).all()
+
+
+@pytest.mark.parametrize('inside,where', [('good/NG', 'good'), ('bad/good', 'bad'), ('good/camera/Defective', 'good')])
+def test_bad_parts_among_the_good_are_refused(inside, where, tmp_path):
+    root = plain(tmp_path/'parts')
+    save(grey8(part(40)[0]), root/inside/'0.png')
+    with pytest.raises(InputError, match=f'a folder called {Path(inside).name} inside'): category(root, 'parts')
+    if where == 'good':
+        with pytest.raises(InputError): small().fit(root/'good')
 
 
 # ---------- layouts ----------

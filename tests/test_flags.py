@@ -73,14 +73,14 @@ def recorder(monkeypatch):
     return Recorder(monkeypatch)
 
 
-RUN = dict(classes='cell', max_train_samples=16, max_test_samples=9, train_batch_size=5, test_batch_size=3, gpu_id=0, amp=True, memory_budget=1.5, workers=2, skip_bad_images=True, overwrite=True, run_name='r', weights='{weights}', data_path='{data}')
-DETECTOR = dict(preset='recommended', taps='blocks.1 blocks.2', input='crop', image_size=64, wavelet_type='db2', wavelet_level=1, wavelet_kept_subbands='LL LH', wavelet_mode='symmetric', wavelet_transform='dwt', align=5, align_geometry='stretched',
+RUN = dict(classes='cell', max_train_samples=16, max_test_samples=9, train_batch_size=5, test_batch_size=3, gpu_id=0, amp=True, memory_budget=1.5, workers=2, skip_bad_images=True, large_masks=True, overwrite=True, run_name='r', weights='{weights}', data_path='{data}')
+DETECTOR = dict(preset='recommended', taps='blocks.1 blocks.2', input='crop', image_size=64, value_range='0 200', wavelet_type='db2', wavelet_level=1, wavelet_kept_subbands='LL LH', wavelet_mode='symmetric', wavelet_transform='dwt', align=5, align_geometry='stretched',
                 reduce='random', n_channels=12, cov_reg=.3, cov_reg_unit='absolute', pool_radius=1, pool_shrink=.2, distance='squared', sigma=2, smoothing='published', image_score='top', seed=7)
 VIEW = dict(preset='recommended', input='crop', image_size=64)
 CLUSTER = dict(workers=None, scheduler='tcp://127.0.0.1:9')
 CACHE = dict(cache_dir='{tmp}/cache', cache_gib=3)
 SINGLE, SEARCH = {**DETECTOR, **RUN, 'models': LITE, 'dataset_type': 'mvtec', 'save_path': '{tmp}/a'}, dict(experiment_type='grid_search', **CACHE)
-PHASE = {**VIEW, **RUN, 'dataset_type': 'auto', 'save_path': '{tmp}/a'}
+PHASE = {**VIEW, **RUN, 'value_range': '0 200', 'dataset_type': 'auto', 'save_path': '{tmp}/a'}
 
 # kind of run: (command, [flags of a run, and those that differ in the others], flags that it declares and refuses)
 KINDS = {
@@ -92,7 +92,7 @@ KINDS = {
                                        'gaussian_sigmas': 2, 'cov_reg_epsilons': .2}, CLUSTER], {}),
     'report': ('wepadim_report', [dict(results='{results}', out='{tmp}/report')], {}),
     'predict': ('wepadim_predict', [dict(model='{model}', images='{data}/cell/test/hole', out='{tmp}/p', threshold=3.5, skip_bad_images=True, no_heatmaps=True, batch_size=3, gpu_id=0)], {}),
-    'check': ('wepadim_check', [dict(root='{data}', dataset_type='mvtec')], {}),
+    'check': ('wepadim_check', [dict(root='{data}', dataset_type='mvtec', large_masks=True)], {}),
     'demo': ('wepadim_demo', [dict(save_path='{tmp}/a', preset='published', input='whole', image_size=48)], {})}
 POSITIONAL = ('results', 'model', 'images', 'root') # without their name, where a command takes them so
 
@@ -172,14 +172,15 @@ def test_results_to_stdout_the_rest_to_stderr(places, call, shell, tmp_path):
         return [l for l in err if l.strip()], [l for l in out.splitlines() if l.strip()]
     some = ['--data_path', data, '--save_path', tmp_path/'r', *SMALL, '--skip_bad_images']
     err, out = streams('wepadim_run', *some, '--save_model')
-    assert len(err) == 1 and err[0].startswith('warning: cell: ') and '000.png' in err[0]
-    assert out[0].startswith(f'{LITE} cell: image AUROC') and out[1].split()[:2] == ['model', 'category'] and out[-1].startswith('results in ') and len(out) == 4
+    assert [l[:14] for l in err] == ['warning: cell:']*2 and '000.png' in err[0] and 'defects are lost' in err[1]
+    assert out[0].startswith('cell (mvtec): 20 to train on') and '000.png' in out[1] and out[2].startswith(f'{LITE} cell: image AUROC')
+    assert out[3].split()[:2] == ['model', 'category'] and out[-1].startswith('results in ') and len(out) == 6
     err, out = streams('wepadim_run', *some, '--experiment_type', 'grid_search', '--wavelet_level', '2', '8', '--wavelet_transform', 'dwt', by=shell)
     assert any(l.startswith('warning: cell: ') for l in err) and any(l.startswith(f'warning: {LITE}: 1 skipped: wavelet_level 8') for l in err) and all(l.startswith('warning: ') for l in err), err
-    assert out[0] == f'{LITE}: best of 2 by avg_img_auc, chosen on test labels' and out[-1].startswith('results in ')
+    assert out[0].startswith('cell (mvtec): ') and f'{LITE}: best of 2 by avg_img_auc, chosen on test labels' in out and out[-1].startswith('results in ')
     [model] = (tmp_path/'r').glob(f'*/{LITE}/models/cell')
-    err, out = streams('wepadim_predict', model, data/'cell'/'test'/'good', '--out', tmp_path/'p', '--skip_bad_images')
-    assert len(err) == 1 and '000.png' in err[0] and len(out) == 1 and out[0].startswith('5 images: ')
+    err, out = streams('wepadim_predict', model, data/'cell'/'test'/'good', '--out', tmp_path/'p', '--skip_bad_images', code=1)
+    assert len(err) == 2 and '000.png' in err[0] and '1 picture(s) left out' in err[1] and [l.split(':')[0] for l in out] == ['5 images to score', '  not used', '5 images']
     (tmp_path/'r'/'broken'/LITE).mkdir(parents=True)
     (tmp_path/'r'/'broken'/LITE/f'{LITE}_wavelet_experiment.json').write_text('{')
     err, out = streams('wepadim_report', tmp_path/'r', '--out', tmp_path/'report', by=shell)

@@ -528,8 +528,10 @@ def each_once(
     paths, # Image files
 )->list: # In their order
     "The images, each once: the same folder, however it is written, and the same name in it."
-    folders = {d: os.stat(d) for d in {Path(p).parent for p in paths}}
-    return list({(folders[Path(p).parent].st_dev, folders[Path(p).parent].st_ino, Path(p).name): p for p in reversed(paths)}.values())[::-1]
+    about = {d: os.stat(d) for d in {Path(p).parent for p in paths}}
+    once = {}
+    for p in map(Path, paths): once.setdefault((about[p.parent].st_dev, about[p.parent].st_ino, p.name), p)
+    return list(once.values())
 
 # %% ../nbs/12_cli.ipynb #03f0029e
 def _stems(paths)->list:

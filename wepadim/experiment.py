@@ -214,7 +214,7 @@ def odd_about(
     cat, # A `Category`
 )->list: # str
     "What is odd about the images of a category: copies, sizes, missing masks."
-    return [str(p).removeprefix(f'{cat.root} [{cat.name}]: ') for p in look_over(cat)]
+    return [str(p).removeprefix(f'{cat.where}: ') for p in look_over(cat)]
 
 # %% ../nbs/09_experiment.ipynb #b3710ebb
 def alarms(

@@ -23,7 +23,7 @@ from .data import batches, with_range
 from .choosing import choose_pooling, hold_out, paint_held_out
 from .gaussian import Gaussian
 from .images import ARRAYS, image_files
-from .layouts import folders, masks_beside, says_something
+from .layouts import folders, masks_beside, refuse_contrary, role
 from .maps import image_scores, map_matrices
 from .pooling import fit_gaussian, out_of_fold, principal_components, random_channels
 from .spill import collect, gib, room_for
@@ -102,9 +102,10 @@ def training_images(
     if not (isinstance(images, (str, Path)) and Path(images).is_dir()):
         images = as_images(images)
         return images if hasattr(images, '__len__') else list(images)   # they are looked at more than once
-    other = [f.name for f in folders(Path(images)) if says_something(f.name)]
+    other = [f.name for f in folders(Path(images)) if role(f.name) in ('good', 'bad', 'masks')]
     if other: raise InputError(f"{images}: it holds the folder(s) {', '.join(other)}, so it is not a folder of good images alone; fit on the folder of good images")
     good, masks = masks_beside(as_images(images), Path(images))
+    refuse_contrary(good, Path(images), 'bad')
     if masks: warn_once(f'{images}: {sum(map(len, masks.values()))} masks lie beside the images; they are not learned')
     return good
 
