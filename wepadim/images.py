@@ -349,8 +349,8 @@ def load_view(
     try: return np.array(view(im, input, size))
     except InputError as e: raise InputError(f'{called(source)}: {e}') from None
 
-# %% ../nbs/01_images.ipynb #082c1513
-LOSSY = ('JPEG', 'MPO', 'WEBP', 'JPEG2000', 'AVIF')
+# %% ../nbs/01_images.ipynb #ca324416
+LOSSY = ('JPEG', 'WEBP', 'JPEG2000', 'AVIF')
 
 def _palette(im:Image.Image)->np.ndarray: # [H, W], uint8
     "A palette mask: 255 where it is not background."
@@ -378,29 +378,35 @@ def mask_values(
     if im.mode == 'L' or im.mode[0] in 'IF': return np.asarray(im)
     return np.asarray(im.convert('RGB')).max(-1)
 
-# %% ../nbs/01_images.ipynb #bd4efd00
+# %% ../nbs/01_images.ipynb #af6ab668
 def _defective(
     values:np.ndarray, # [H, W], from `mask_values`
-    lossy:bool, # Was it perhaps coded with loss?
+    lossy:str, # The format, if it may lose something; '': it does not
     path, # Named in the warning
 )->np.ndarray: # [H, W], bool
     "Which values of a mask count."
-    top, few = values.max(), len(np.unique(values[values > 0])) <= 4
-    if few: return values > 0                     # black and white, or class numbers
-    if lossy: return values >= max(top/2, 16)     # what lies between is noise
-    whole = values.dtype.kind in 'ui'
-    if whole and top < (64 if values.dtype == np.uint8 else 4096): return values > 0   # many class numbers
-    if (values[values > 0] < top/2).any():
-        folder, name = os.path.split(path)
-        warn_once(f'{folder}: masks there hold grey values between black and white (such as {name}); those below half of the brightest do not count as defective', folder)
+    top, marked = values.max(), values[values > 0]
+    if lossy: return values >= max(top/2, 16 if lossy == 'JPEG' else 1)   # the rest is noise
+    few = len(np.unique(marked)) <= 4
+    wide = values.dtype.kind in 'ui' and top < (64 if values.dtype == np.uint8 else 4096)   # up to 63 class numbers, or 4095
+    faint = (marked < top/2).any()
+    if few or wide or not faint:
+        if few and faint and marked.min() < 16 and top >= 128: _say_grey(path, f'{marked.min()} and {top}; all above zero count as defective')
+        return values > 0
+    _say_grey(path, 'between black and white; those below half of the brightest do not count as defective')
     return values >= top/2
+
+def _say_grey(path, what:str):
+    "One warning a folder."
+    folder, name = os.path.split(path)
+    warn_once(f'{folder}: masks there hold values such as {what} (in {name})', folder)
 
 def _one_mask(path)->np.ndarray: # [H, W], bool
     try:
         if os.path.getsize(path) == 0: raise InputError('the file is empty')
         with Image.open(path, formats=FORMATS) as im:
             check_single(im)
-            return _defective(mask_values(ImageOps.exif_transpose(im)), im.format in LOSSY, path)
+            return _defective(mask_values(ImageOps.exif_transpose(im)), im.format if im.format in LOSSY else '', path)
     except FileNotFoundError: raise InputError(f"{path}: no such mask; add it, or remove the ground_truth folder to run without masks") from None
     except Exception as e:   # a damaged file can raise nearly anything in a decoder
         raise InputError(f"{path}: cannot be read as a mask ({_reason(e)}); replace the file") from None
