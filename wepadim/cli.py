@@ -14,7 +14,6 @@ __all__ = ['AXES', 'SEARCH_ONLY', 'SINGLE_ONLY', 'Parser', 'Stopped', 'KernelDie
 import argparse, csv, errno, hashlib, io, json, logging, os, re, signal, sys, threading, unicodedata
 from collections import Counter
 from functools import wraps
-from itertools import count
 from pathlib import Path
 
 from fastcore.basics import patch
@@ -35,11 +34,14 @@ class Parser(argparse.ArgumentParser):
 # %% ../nbs/12_cli.ipynb #96233162
 class Stopped(KeyboardInterrupt):
     "A SIGTERM, as an exception."
+    came = False # has there been one?
 
 class KernelDied(Exception):
     "The process that ran a notebook is gone, and nobody asked it to go."
 
-def _raise_stopped(*_): raise Stopped
+def _raise_stopped(*_):
+    Stopped.came = True
+    raise Stopped
 
 def _in_one_line(e:Exception)->str:
     "What an error says, in one line; of the system's own, which file and what is wrong with it."
@@ -47,7 +49,7 @@ def _in_one_line(e:Exception)->str:
     return ' '.join(f"{e.filename or 'a file'}: {e.strerror}".split()) + ('; free some space and run the same command again: what is finished is kept' if e.errno == errno.ENOSPC else '')
 
 def _escape_names():
-    "A name that the console cannot show is escaped, never a traceback; a notebook's streams, or a test's, have no encoding to change."
+    "What the console cannot show is escaped, never a traceback. The streams of a notebook or a test have no encoding to change."
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='backslashreplace')
 
@@ -55,10 +57,11 @@ def _escape_names():
 def command(
     f, # A function of the arguments
 ): # The function as a command
-    "Turn errors that the user can mend into one line and exit code 2, the death of a notebook's process into 3; a signal into how to go on, and 128 + its number."
+    "Turn errors that the user can mend into one line and exit code 2, a dead kernel into 3; a signal into how to go on, and 128 + its number."
     @wraps(f)
     def run(argv=None): # Arguments; None: those of the process
         _escape_names()
+        Stopped.came = False
         if threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGTERM, _raise_stopped)
         try: return f(argv)
         except (InputError, OSError) as e: message, code = _in_one_line(e), 2
@@ -148,7 +151,8 @@ def axes(
 )->tuple: # (settings that have one value, {setting: values} of the grid)
     "Split what was given into single settings and the axes of a grid."
     grid = {k: values[k] for k in AXES if k in values}
-    if sets and 'wavelet_kept_subbands' in values: raise InputError("--wavelet_kept_subbands and --wavelet_subband_sets: give one or the other")
+    both = sets and 'wavelet_kept_subbands' in values
+    if both: raise InputError("--wavelet_kept_subbands and --wavelet_subband_sets: give one or the other")
     if search: return {k: v for k, v in values.items() if k not in grid}, {**grid, **({'wavelet_kept_subbands': sets} if sets else {})}
     if sets: raise InputError("--wavelet_subband_sets is for --experiment_type grid_search; for one set use --wavelet_kept_subbands")
     many = next((k for k, v in grid.items() if len(v) > 1), None)
@@ -156,9 +160,12 @@ def axes(
     return {k: v[0] if k in grid else v for k, v in values.items()}, {}
 
 # %% ../nbs/12_cli.ipynb #bc3c6fd2
-_NOT_IN = dict(single=dict(cache_dir='keeps no feature maps', cache_gib='keeps no feature maps', selection='has nothing to choose from'),
-               grid_search=dict(save_model='keeps no models', heatmaps='draws no heat maps', false_alarm_rate='sets no thresholds'))
-_IDLE = dict(n_channels=('reduce', 'none'), **dict.fromkeys(('wavelet_type', 'wavelet_mode', 'align_geometry'), ('wavelet_transform', 'none')))
+_NO_MAPS, _NO_CHOICE = 'a single run keeps no feature maps', 'a single run has nothing to choose from'
+_NOT_IN = dict(single=dict(cache_dir=_NO_MAPS, cache_gib=_NO_MAPS, selection=_NO_CHOICE),
+               grid_search=dict(save_model='a search keeps no models', heatmaps='a search draws no heat maps',
+                                false_alarm_rate='a search sets no thresholds'))
+_IDLE = dict(n_channels=('reduce', 'none'), wavelet_type=('wavelet_transform', 'none'),
+             wavelet_mode=('wavelet_transform', 'none'), align_geometry=('wavelet_transform', 'none'))
 
 def refuse_idle(
     args:argparse.Namespace, # The flags
@@ -167,13 +174,16 @@ def refuse_idle(
     grid=(), # {setting: values} of a search
 ):
     "An `InputError` for a flag that was given and would do nothing."
-    kind, other = ('single', 'grid_search') if run.experiment_type == 'single' else ('grid_search', 'single')
-    for flag, why in _NOT_IN[kind].items():
-        if flag in args and getattr(run, flag, True) not in (0, 'none'): raise InputError(f'--{flag}: a {"search" if kind == "grid_search" else "single run"} {why}; it is for --experiment_type {other}')
+    [other] = _NOT_IN.keys() - {run.experiment_type}
+    for flag, why in _NOT_IN[run.experiment_type].items():
+        asked = flag in args and getattr(run, flag, True) not in (0, 'none')   # none is what there is anyway
+        if asked: raise InputError(f'--{flag}: {why}; it is for --experiment_type {other}')
     if 'cache_gib' in args and 'cache_dir' not in args: raise InputError('--cache_gib is the size of --cache_dir: give that too')
     if 'amp' in args and run.gpu_id < 0: raise InputError('--amp is for a GPU: give --gpu_id too')
     for flag, (decides, value) in _IDLE.items():
-        if flag in args and detector and list(dict(grid).get(decides, [getattr(detector, decides)])) == [value]: raise InputError(f'--{flag} does nothing with {decides} {value}: leave it out, or give another --{decides}')
+        if flag not in args or detector is None: continue
+        idle = list(dict(grid).get(decides, [getattr(detector, decides)])) == [value]
+        if idle: raise InputError(f'--{flag} does nothing with {decides} {value}: leave it out, or give another --{decides}')
 
 # %% ../nbs/12_cli.ipynb #58e0c3c0
 @command
@@ -209,8 +219,8 @@ def own_kernel():
     "A kernel manager, for nbclient, that starts the Python that runs now, whatever kernels are installed."
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
-    class OwnKernel(AsyncKernelManager):
-        kernel_spec = KernelSpec(argv=[sys.executable, '-m', 'ipykernel_launcher', '-f', '{connection_file}'], display_name='Python 3', language='python')
+    start = [sys.executable, '-m', 'ipykernel_launcher', '-f', '{connection_file}']
+    class OwnKernel(AsyncKernelManager): kernel_spec = KernelSpec(argv=start, display_name='Python 3', language='python')
     return OwnKernel
 
 # %% ../nbs/12_cli.ipynb #2c2b2ad2
@@ -226,9 +236,16 @@ def drop_bars(
             if last and o.output_type == last.output_type == 'stream' and o.name == last.name: last.text += o.text
             else: c.outputs.append(o)
         for o in c.outputs:
-            if o.output_type == 'stream': o.text = '\n'.join(re.sub(r'.*\r(?!$)', '', line).rstrip('\r') for line in o.text.split('\n'))
+            if o.output_type != 'stream': continue
+            o.text = '\n'.join(re.sub(r'.*\r(?!$)', '', line).rstrip('\r') for line in o.text.split('\n'))
 
 # %% ../nbs/12_cli.ipynb #d75996ff
+def _died(path, why:str, flags:bool)->KernelDied:
+    "What to say of a kernel that is gone, or did not come."
+    what = 'died (was it killed, or out of memory?)' if 'died' in why else 'did not start'
+    less = 'give a smaller --memory_budget or batch size' if flags else 'free some memory'
+    return KernelDied(f'the process that ran {Path(path).name} {what}; {less}, and run the same command again: what is finished is kept')
+
 def execute_notebook(
     path, # The notebook
     parameters:dict|None=None, # For its parameters cell
@@ -236,19 +253,18 @@ def execute_notebook(
 ): # The executed notebook
     "Run a notebook with papermill, in the Python that runs now; what it says on stderr is passed on."
     import papermill
-    for noisy in ('asyncio', 'papermill'): logging.getLogger(noisy).setLevel(logging.CRITICAL)   # of tasks that a signal left unfinished, and of a kernel that died, which is said below
+    for noisy in ('asyncio', 'papermill'): logging.getLogger(noisy).setLevel(logging.CRITICAL)   # on tasks left unfinished
     os.environ.setdefault('PYTHONWARNINGS', 'ignore:IProgress not found')   # tqdm's word on a kernel without widgets
-    try:
-        return papermill.execute_notebook(str(path), None, parameters, kernel_name='python3', language='python', kernel_manager_class=own_kernel(), progress_bar=progress, start_timeout=300,
-                                          stderr_file=sys.stderr, extra_arguments=['--log-level=CRITICAL'])   # a kernel warns that it talks to its own machine unencrypted, and complains when it is stopped
+    how = dict(kernel_name='python3', language='python', kernel_manager_class=own_kernel(), start_timeout=300, progress_bar=progress)
+    quiet = ['--log-level=CRITICAL']   # a kernel warns that it talks to its own machine unencrypted, and complains when it is stopped
+    try: return papermill.execute_notebook(str(path), None, parameters, stderr_file=sys.stderr, extra_arguments=quiet, **how)
     except papermill.PapermillExecutionError as e:
         if e.ename == 'KeyboardInterrupt': raise KeyboardInterrupt from None
         if e.ename not in ('InputError', 'CannotWrite'): raise
         raise InputError(e.evalue) from None
-    except RuntimeError as e:   # nbclient's, of a kernel that is gone or does not come
+    except RuntimeError as e:   # nbclient's, of a kernel
         if 'Kernel' not in str(e): raise
-        raise KernelDied(f"the process that ran {Path(path).name} {'died (was it killed, or out of memory?)' if 'died' in str(e) else 'did not start'}; "
-                         'a smaller --memory_budget or batch takes less memory; run the same command again: what is finished is kept') from None
+        raise Stopped if Stopped.came else _died(path, str(e), 'options' in (parameters or {})) from None
 
 # %% ../nbs/12_cli.ipynb #75ed598e
 def run_notebook(
@@ -367,7 +383,7 @@ def show(
     print(t.where(t.notna(), '-').to_string(index=False))
 
 # %% ../nbs/12_cli.ipynb #fb7b4b92
-SEARCH_ONLY, SINGLE_ONLY = ('cache_dir', 'cache_gib', 'selection'), ('save_model', 'heatmaps') # settings of a run that the other kind does not read
+SEARCH_ONLY, SINGLE_ONLY = ('cache_dir', 'cache_gib', 'selection'), ('save_model', 'heatmaps') # what the other kind of run does not read
 
 def _phase_parser(name:str, what:str, example:str, leave_out):
     "A parser with the flags that the phases share."
@@ -493,15 +509,20 @@ def each_once(
 )->list: # In their order
     "The images, each once: the same folder, however it is written, and the same name in it."
     folders = {d: os.stat(d) for d in {Path(p).parent for p in paths}}
-    return list({(folders[Path(p).parent].st_dev, folders[Path(p).parent].st_ino, Path(p).name): p for p in reversed(paths)}.values())[::-1]
+    where = {d: (s.st_dev, s.st_ino) for d, s in folders.items()}
+    first = {(where[Path(p).parent], Path(p).name): p for p in reversed(paths)}
+    return list(first.values())[::-1]
 
 # %% ../nbs/12_cli.ipynb #03f0029e
 def _stems(paths)->list:
-    "What tells each path from the others: its folders from the one that holds them all, and its name; cut where it is too long for the name of a file, which has at most 255 bytes."
+    "What tells each path from the others: its folders from the one that holds them all, and its name."
     try: common = os.path.commonpath([p.parent for p in paths])
     except ValueError: common = None   # none given, or two drives of Windows
-    stems = ['__'.join([*p.relative_to(common or p.anchor).parent.parts, p.stem]) for p in paths]
-    return [s if len(os.fsencode(s)) <= 200 else f'{s[:40]}_{hashlib.sha256(os.fsencode(s)).hexdigest()[:16]}' for s in stems]
+    return ['__'.join([*p.relative_to(common or p.anchor).parent.parts, p.stem]) for p in paths]
+
+def _short(name:str)->str:
+    "A name that leaves room for endings in the 255 bytes of a file name."
+    return name if len(os.fsencode(name)) <= 200 else f'{name[:40]}_{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}'
 
 def _folded(name:str)->str: return unicodedata.normalize('NFD', unicodedata.normalize('NFD', name).casefold())
 
@@ -510,12 +531,13 @@ def heatmap_names(
 )->list: # One file name an image, no two alike
     "File names for heat maps: the image's own, with as much of its folder as makes it unique."
     paths = [Path(os.path.abspath(p)) for p in images]
-    stems, names = _stems(paths), []
+    stems, names = list(map(_short, _stems(paths))), []
     times = Counter(map(_folded, stems))
     taken = {s for s, n in times.items() if n == 1}
     for s, p in zip(stems, paths):
         if times[_folded(s)] > 1:
-            s = next(t for i in count(1) if _folded(t := '_'.join([s, *filter(None, [p.suffix[1:9], i > 1 and str(i)])])) not in taken)
+            s = '_'.join(filter(None, [s, p.suffix[1:9]]))
+            s = next(t for t in (s, *map(f'{s}_{{}}'.format, range(2, len(paths) + 2))) if _folded(t) not in taken)
             taken.add(_folded(s))
         names.append(s + '.png')
     return names
@@ -534,7 +556,9 @@ class Unfinished:
         self.rows = {p: left[k] for p, k in self.keys.items() if k in left}
         write_atomic(self.file, f'{self.maker}\n{json.dumps(list(heatmaps.values()))}\n{self._lines(self.rows)}')
 
-def _seen(path, heatmap)->str: return json.dumps([os.path.abspath(path), os.stat(path).st_size, os.stat(path).st_mtime_ns, heatmap])
+def _seen(path, heatmap)->str:
+    s = os.stat(path)
+    return json.dumps([os.path.abspath(path), s.st_size, s.st_mtime_ns, heatmap])
 
 # %% ../nbs/12_cli.ipynb #360006e5
 @patch
@@ -559,15 +583,18 @@ def add(self:Unfinished,
     except OSError as e: raise CannotWrite(f"{self.file}: cannot be written ({e.strerror}); free some space or choose another --out, and run it again: what is finished is kept") from None
 
 # %% ../nbs/12_cli.ipynb #b7d4c830
+_LISTS = {'run.json': lambda s: list(json.loads(s)['heatmaps'].values()), 'scores.csv.part': lambda s: json.loads(s.split('\n')[1])}
+
 def drawn_before(
     out, # Folder of scores.csv and heatmaps/
 )->set: # File names
     "The heat maps of earlier predictions: of the last that was finished, and of one that was not."
-    lists, names = {'run.json': lambda s: list(json.loads(s)['heatmaps'].values()), 'scores.csv.part': lambda s: json.loads(s.split('\n')[1])}, []
-    for file, listed in lists.items():
+    names = []
+    for file, listed in _LISTS.items():
         try: names += listed((Path(out)/file).read_text(encoding='utf-8'))
         except (OSError, ValueError, LookupError, TypeError, AttributeError): continue   # there is none, or it is damaged
-    return {n for n in names if isinstance(n, str) and n.endswith('.png') and Path(n).name == n}   # in the folder, whatever the file says
+    inside = lambda n: isinstance(n, str) and n.endswith('.png') and Path(n).name == n   # of the folder, whatever a file says
+    return set(filter(inside, names))
 
 def clear_heatmaps(
     out, # Folder of scores.csv and heatmaps/
@@ -595,20 +622,24 @@ def _draw(model, p, folder, names:dict):
 
 # %% ../nbs/12_cli.ipynb #d736b8b9
 def _row(p, i:int, name:str)->list:
-    "Image i of a prediction: its path, its score, its label by the threshold if there is one, and the part of good parts that score lower if it is known."
-    return [name, f'{p.scores[i]:.9g}'] + ([int(p.labels[i])] if p.labels is not None else []) + ([f'{p.calibrated[i]:.6f}'] if p.calibrated is not None else [])
+    "Image i of a prediction: path, score, label by the threshold, and the part of good parts that score lower; the last two if they are known."
+    label = [] if p.labels is None else [int(p.labels[i])]
+    return [name, f'{p.scores[i]:.9g}', *label, *([] if p.calibrated is None else [f'{p.calibrated[i]:.6f}'])]
 
 def _as_csv(model, rows:list)->str:
     "The table. By the mark that it begins with, Excel knows that it is UTF-8."
-    text, head = io.StringIO(), ['image', 'score'] + ['label']*(model.threshold is not None) + ['calibrated']*(model.train_scores is not None)
-    csv.writer(text, lineterminator='\n').writerows([head, *rows])
+    columns = dict(image=True, score=True, label=model.threshold is not None, calibrated=model.train_scores is not None)
+    text = io.StringIO()
+    csv.writer(text, lineterminator='\n').writerows([[c for c, there in columns.items() if there], *rows])
     return '\ufeff' + text.getvalue()
 
 def _about(model, paths:list, out:Path, names:dict, skipped)->dict:
     "What run.json holds."
     from wepadim.experiment import stamp
-    return dict(images=len(paths), skipped_images=[f'{relative_path(p, out)}: {why}' for p, why in skipped], heatmaps={relative_path(p, out): n for p, n in names.items()},
-                threshold=model.threshold, thresholds={k: v.as_dict() for k, v in model.thresholds.items()}, pooling=model.pooling, scale=model.scale, weights_sha256=model.backbone.sha256, **stamp(model.settings))
+    return dict(images=len(paths), skipped_images=[f'{relative_path(p, out)}: {why}' for p, why in skipped],
+                heatmaps={relative_path(p, out): n for p, n in names.items()}, threshold=model.threshold,
+                thresholds={k: v.as_dict() for k, v in model.thresholds.items()}, pooling=model.pooling, scale=model.scale,
+                weights_sha256=model.backbone.sha256, **stamp(model.settings))
 
 # %% ../nbs/12_cli.ipynb #263dfed5
 def predict_files(
@@ -633,7 +664,7 @@ def predict_files(
     done.file.unlink()
     return out/'scores.csv'
 
-# %% ../nbs/12_cli.ipynb #d4841502
+# %% ../nbs/12_cli.ipynb #24acc20f
 def images_of(
     given, # Image files, and folders of them
     out, # Heat maps that an earlier prediction drew there are no images to inspect
@@ -642,11 +673,12 @@ def images_of(
     from wepadim.model import as_images
     missing = next((p for p in given if not Path(p).exists()), None)
     if missing: raise InputError(f'{missing}: no such image file or folder')
-    paths, ours = [p for g in given for p in as_images(g)], {os.path.abspath(Path(out)/'heatmaps'/n) for n in drawn_before(out)}
-    once = each_once([p for p in paths if os.path.abspath(p) not in ours])
-    if not once: raise InputError(f'{given[0]}: only heat maps of an earlier prediction are there; expected images of parts')
-    return once
+    ours = {os.path.abspath(Path(out)/'heatmaps'/n) for n in drawn_before(out)}
+    paths = [p for g in given for p in as_images(g) if os.path.abspath(p) not in ours]
+    if not paths: raise InputError(f'{given[0]}: only heat maps of an earlier prediction are there; expected images of parts')
+    return each_once(paths)
 
+# %% ../nbs/12_cli.ipynb #d4841502
 @command
 def wepadim_predict(
     argv=None, # Arguments; None: those of the process
