@@ -8,14 +8,13 @@ __all__ = ['AXES', 'SEARCH_ONLY', 'SINGLE_ONLY', 'Parser', 'Stopped', 'KernelDie
            'experiment_notebook', 'own_kernel', 'drop_bars', 'execute_notebook', 'run_notebook', 'run_parameters',
            'show_search', 'planned', 'search_all', 'ready', 'show_census', 'show', 'wepadim_phase1', 'wepadim_phase2',
            'wepadim_ablation', 'wepadim_report', 'each_once', 'heatmap_names', 'Unfinished', 'drawn_before',
-           'clear_heatmaps', 'predict_files', 'images_of', 'not_scored', 'left_out', 'wepadim_predict', 'wepadim_check',
-           'wepadim_demo', 'demo_lines']
+           'clear_heatmaps', 'predict_files', 'images_of', 'written_before', 'not_scored', 'left_out',
+           'wepadim_predict', 'wepadim_check', 'wepadim_demo', 'demo_lines']
 
 # %% ../nbs/12_cli.ipynb #6bcb0dee
 import argparse, csv, errno, hashlib, io, json, logging, os, re, signal, sys, threading, unicodedata
 from collections import Counter
 from functools import wraps
-from itertools import count
 from pathlib import Path
 
 from fastcore.basics import patch
@@ -36,11 +35,14 @@ class Parser(argparse.ArgumentParser):
 # %% ../nbs/12_cli.ipynb #96233162
 class Stopped(KeyboardInterrupt):
     "A SIGTERM, as an exception."
+    came = False # has there been one?
 
 class KernelDied(Exception):
     "The process that ran a notebook is gone, and nobody asked it to go."
 
-def _raise_stopped(*_): raise Stopped
+def _raise_stopped(*_):
+    Stopped.came = True
+    raise Stopped
 
 def _in_one_line(e:Exception)->str:
     "What an error says, in one line; of the system's own, which file and what is wrong with it."
@@ -48,7 +50,7 @@ def _in_one_line(e:Exception)->str:
     return ' '.join(f"{e.filename or 'a file'}: {e.strerror}".split()) + ('; free some space and run the same command again: what is finished is kept' if e.errno == errno.ENOSPC else '')
 
 def _escape_names():
-    "A name that the console cannot show is escaped, never a traceback; a notebook's streams, or a test's, have no encoding to change."
+    "What the console cannot show is escaped, never a traceback. The streams of a notebook or a test have no encoding to change."
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='backslashreplace')
 
@@ -56,10 +58,11 @@ def _escape_names():
 def command(
     f, # A function of the arguments
 ): # The function as a command
-    "Turn errors that the user can mend into one line and exit code 2, the death of a notebook's process into 3; a signal into how to go on, and 128 + its number."
+    "Turn errors that the user can mend into one line and exit code 2, a dead kernel into 3; a signal into how to go on, and 128 + its number."
     @wraps(f)
     def run(argv=None): # Arguments; None: those of the process
         _escape_names()
+        Stopped.came = False
         if threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGTERM, _raise_stopped)
         try: return f(argv)
         except (InputError, OSError) as e: message, code = _in_one_line(e), 2
@@ -155,7 +158,8 @@ def axes(
 )->tuple: # (settings that have one value, {setting: values} of the grid)
     "Split what was given into single settings and the axes of a grid."
     grid = {k: values[k] for k in AXES if k in values}
-    if sets and 'wavelet_kept_subbands' in values: raise InputError("--wavelet_kept_subbands and --wavelet_subband_sets: give one or the other")
+    both = sets and 'wavelet_kept_subbands' in values
+    if both: raise InputError("--wavelet_kept_subbands and --wavelet_subband_sets: give one or the other")
     if search: return {k: v for k, v in values.items() if k not in grid}, {**grid, **({'wavelet_kept_subbands': sets} if sets else {})}
     if sets: raise InputError("--wavelet_subband_sets is for --experiment_type grid_search; for one set use --wavelet_kept_subbands")
     many = next((k for k, v in grid.items() if len(v) > 1), None)
@@ -163,9 +167,12 @@ def axes(
     return {k: v[0] if k in grid else v for k, v in values.items()}, {}
 
 # %% ../nbs/12_cli.ipynb #bc3c6fd2
-_NOT_IN = dict(single=dict(cache_dir='keeps no feature maps', cache_gib='keeps no feature maps', selection='has nothing to choose from'),
-               grid_search=dict(save_model='keeps no models', heatmaps='draws no heat maps', false_alarm_rate='sets no thresholds'))
-_IDLE = dict(n_channels=('reduce', 'none'), **dict.fromkeys(('wavelet_type', 'wavelet_mode', 'align_geometry'), ('wavelet_transform', 'none')))
+_NO_MAPS, _NO_CHOICE = 'a single run keeps no feature maps', 'a single run has nothing to choose from'
+_NOT_IN = dict(single=dict(cache_dir=_NO_MAPS, cache_gib=_NO_MAPS, selection=_NO_CHOICE),
+               grid_search=dict(save_model='a search keeps no models', heatmaps='a search draws no heat maps',
+                                false_alarm_rate='a search sets no thresholds'))
+_IDLE = dict(n_channels=('reduce', 'none'), wavelet_type=('wavelet_transform', 'none'),
+             wavelet_mode=('wavelet_transform', 'none'), align_geometry=('wavelet_transform', 'none'))
 
 def refuse_idle(
     args:argparse.Namespace, # The flags
@@ -174,13 +181,16 @@ def refuse_idle(
     grid=(), # {setting: values} of a search
 ):
     "An `InputError` for a flag that was given and would do nothing."
-    kind, other = ('single', 'grid_search') if run.experiment_type == 'single' else ('grid_search', 'single')
-    for flag, why in _NOT_IN[kind].items():
-        if flag in args and getattr(run, flag, True) not in (0, 'none'): raise InputError(f'--{flag}: a {"search" if kind == "grid_search" else "single run"} {why}; it is for --experiment_type {other}')
+    [other] = _NOT_IN.keys() - {run.experiment_type}
+    for flag, why in _NOT_IN[run.experiment_type].items():
+        asked = flag in args and getattr(run, flag, True) not in (0, 'none')   # none is what there is anyway
+        if asked: raise InputError(f'--{flag}: {why}; it is for --experiment_type {other}')
     if 'cache_gib' in args and 'cache_dir' not in args: raise InputError('--cache_gib is the size of --cache_dir: give that too')
     if 'amp' in args and run.gpu_id < 0: raise InputError('--amp is for a GPU: give --gpu_id too')
     for flag, (decides, value) in _IDLE.items():
-        if flag in args and detector and list(dict(grid).get(decides, [getattr(detector, decides)])) == [value]: raise InputError(f'--{flag} does nothing with {decides} {value}: leave it out, or give another --{decides}')
+        if flag not in args or detector is None: continue
+        idle = list(dict(grid).get(decides, [getattr(detector, decides)])) == [value]
+        if idle: raise InputError(f'--{flag} does nothing with {decides} {value}: leave it out, or give another --{decides}')
 
 # %% ../nbs/12_cli.ipynb #58e0c3c0
 @command
@@ -216,8 +226,8 @@ def own_kernel():
     "A kernel manager, for nbclient, that starts the Python that runs now, whatever kernels are installed."
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
-    class OwnKernel(AsyncKernelManager):
-        kernel_spec = KernelSpec(argv=[sys.executable, '-m', 'ipykernel_launcher', '-f', '{connection_file}'], display_name='Python 3', language='python')
+    start = [sys.executable, '-m', 'ipykernel_launcher', '-f', '{connection_file}']
+    class OwnKernel(AsyncKernelManager): kernel_spec = KernelSpec(argv=start, display_name='Python 3', language='python')
     return OwnKernel
 
 # %% ../nbs/12_cli.ipynb #2c2b2ad2
@@ -233,9 +243,16 @@ def drop_bars(
             if last and o.output_type == last.output_type == 'stream' and o.name == last.name: last.text += o.text
             else: c.outputs.append(o)
         for o in c.outputs:
-            if o.output_type == 'stream': o.text = '\n'.join(re.sub(r'.*\r(?!$)', '', line).rstrip('\r') for line in o.text.split('\n'))
+            if o.output_type != 'stream': continue
+            o.text = '\n'.join(re.sub(r'.*\r(?!$)', '', line).rstrip('\r') for line in o.text.split('\n'))
 
 # %% ../nbs/12_cli.ipynb #d75996ff
+def _died(path, why:str, flags:bool)->KernelDied:
+    "What to say of a kernel that is gone, or did not come."
+    what = 'died (was it killed, or out of memory?)' if 'died' in why else 'did not start'
+    less = 'give a smaller --memory_budget or batch size' if flags else 'free some memory'
+    return KernelDied(f'the process that ran {Path(path).name} {what}; {less}, and run the same command again: what is finished is kept')
+
 def execute_notebook(
     path, # The notebook
     parameters:dict|None=None, # For its parameters cell
@@ -243,19 +260,18 @@ def execute_notebook(
 ): # The executed notebook
     "Run a notebook with papermill, in the Python that runs now; what it says on stderr is passed on."
     import papermill
-    for noisy in ('asyncio', 'papermill'): logging.getLogger(noisy).setLevel(logging.CRITICAL)   # of tasks that a signal left unfinished, and of a kernel that died, which is said below
+    for noisy in ('asyncio', 'papermill'): logging.getLogger(noisy).setLevel(logging.CRITICAL)   # on tasks left unfinished
     os.environ.setdefault('PYTHONWARNINGS', 'ignore:IProgress not found')   # tqdm's word on a kernel without widgets
-    try:
-        return papermill.execute_notebook(str(path), None, parameters, kernel_name='python3', language='python', kernel_manager_class=own_kernel(), progress_bar=progress, start_timeout=300,
-                                          stderr_file=sys.stderr, extra_arguments=['--log-level=CRITICAL'])   # a kernel warns that it talks to its own machine unencrypted, and complains when it is stopped
+    how = dict(kernel_name='python3', language='python', kernel_manager_class=own_kernel(), start_timeout=300, progress_bar=progress)
+    quiet = ['--log-level=CRITICAL']   # a kernel warns that it talks to its own machine unencrypted, and complains when it is stopped
+    try: return papermill.execute_notebook(str(path), None, parameters, stderr_file=sys.stderr, extra_arguments=quiet, **how)
     except papermill.PapermillExecutionError as e:
         if e.ename == 'KeyboardInterrupt': raise KeyboardInterrupt from None
         if e.ename not in ('InputError', 'CannotWrite'): raise
         raise InputError(e.evalue) from None
-    except RuntimeError as e:   # nbclient's, of a kernel that is gone or does not come
+    except RuntimeError as e:   # nbclient's, of a kernel
         if 'Kernel' not in str(e): raise
-        raise KernelDied(f"the process that ran {Path(path).name} {'died (was it killed, or out of memory?)' if 'died' in str(e) else 'did not start'}; "
-                         'a smaller --memory_budget or batch takes less memory; run the same command again: what is finished is kept') from None
+        raise Stopped if Stopped.came else _died(path, str(e), 'options' in (parameters or {})) from None
 
 # %% ../nbs/12_cli.ipynb #75ed598e
 def run_notebook(
@@ -401,7 +417,7 @@ def show(
     print(t.where(t.notna(), '-').to_string(index=False))
 
 # %% ../nbs/12_cli.ipynb #fb7b4b92
-SEARCH_ONLY, SINGLE_ONLY = ('cache_dir', 'cache_gib', 'selection'), ('save_model', 'heatmaps') # settings of a run that the other kind does not read
+SEARCH_ONLY, SINGLE_ONLY = ('cache_dir', 'cache_gib', 'selection'), ('save_model', 'heatmaps') # what the other kind of run does not read
 
 def _phase_parser(name:str, what:str, example:str, leave_out):
     "A parser with the flags that the phases share."
@@ -535,11 +551,14 @@ def each_once(
 
 # %% ../nbs/12_cli.ipynb #03f0029e
 def _stems(paths)->list:
-    "What tells each path from the others: its folders from the one that holds them all, and its name; cut where it is too long for the name of a file, which has at most 255 bytes."
+    "What tells each path from the others: its folders from the one that holds them all, and its name."
     try: common = os.path.commonpath([p.parent for p in paths])
     except ValueError: common = None   # none given, or two drives of Windows
-    stems = ['__'.join([*p.relative_to(common or p.anchor).parent.parts, p.stem]) for p in paths]
-    return [s if len(os.fsencode(s)) <= 200 else f'{s[:40]}_{hashlib.sha256(os.fsencode(s)).hexdigest()[:16]}' for s in stems]
+    return ['__'.join([*p.relative_to(common or p.anchor).parent.parts, p.stem]) for p in paths]
+
+def _short(name:str)->str:
+    "A name that leaves room for endings in the 255 bytes of a file name."
+    return name if len(os.fsencode(name)) <= 200 else f'{name[:40]}_{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}'
 
 def _folded(name:str)->str: return unicodedata.normalize('NFD', unicodedata.normalize('NFD', name).casefold())
 
@@ -548,12 +567,13 @@ def heatmap_names(
 )->list: # One file name an image, no two alike
     "File names for heat maps: the image's own, with as much of its folder as makes it unique."
     paths = [Path(os.path.abspath(p)) for p in images]
-    stems, names = _stems(paths), []
+    stems, names = list(map(_short, _stems(paths))), []
     times = Counter(map(_folded, stems))
     taken = {s for s, n in times.items() if n == 1}
     for s, p in zip(stems, paths):
         if times[_folded(s)] > 1:
-            s = next(t for i in count(1) if _folded(t := '_'.join([s, *filter(None, [p.suffix[1:9], i > 1 and str(i)])])) not in taken)
+            s = '_'.join(filter(None, [s, p.suffix[1:9]]))
+            s = next(t for t in (s, *map(f'{s}_{{}}'.format, range(2, len(paths) + 2))) if _folded(t) not in taken)
             taken.add(_folded(s))
         names.append(s + '.png')
     return names
@@ -572,7 +592,9 @@ class Unfinished:
         self.rows = {p: left[k] for p, k in self.keys.items() if k in left}
         write_atomic(self.file, f'{self.maker}\n{json.dumps(list(heatmaps.values()))}\n{self._lines(self.rows)}')
 
-def _seen(path, heatmap)->str: return json.dumps([os.path.abspath(path), os.stat(path).st_size, os.stat(path).st_mtime_ns, heatmap])
+def _seen(path, heatmap)->str:
+    s = os.stat(path)
+    return json.dumps([os.path.abspath(path), s.st_size, s.st_mtime_ns, heatmap])
 
 # %% ../nbs/12_cli.ipynb #360006e5
 @patch
@@ -597,15 +619,18 @@ def add(self:Unfinished,
     except OSError as e: raise CannotWrite(f"{self.file}: cannot be written ({e.strerror}); free some space or choose another --out, and run it again: what is finished is kept") from None
 
 # %% ../nbs/12_cli.ipynb #b7d4c830
+_LISTS = {'run.json': lambda s: list(json.loads(s)['heatmaps'].values()), 'scores.csv.part': lambda s: json.loads(s.split('\n')[1])}
+
 def drawn_before(
     out, # Folder of scores.csv and heatmaps/
 )->set: # File names
     "The heat maps of earlier predictions: of the last that was finished, and of one that was not."
-    lists, names = {'run.json': lambda s: list(json.loads(s)['heatmaps'].values()), 'scores.csv.part': lambda s: json.loads(s.split('\n')[1])}, []
-    for file, listed in lists.items():
+    names = []
+    for file, listed in _LISTS.items():
         try: names += listed((Path(out)/file).read_text(encoding='utf-8'))
         except (OSError, ValueError, LookupError, TypeError, AttributeError): continue   # there is none, or it is damaged
-    return {n for n in names if isinstance(n, str) and n.endswith('.png') and Path(n).name == n}   # in the folder, whatever the file says
+    inside = lambda n: isinstance(n, str) and n.endswith('.png') and Path(n).name == n   # of the folder, whatever a file says
+    return set(filter(inside, names))
 
 def clear_heatmaps(
     out, # Folder of scores.csv and heatmaps/
@@ -633,13 +658,15 @@ def _draw(model, p, folder, names:dict):
 
 # %% ../nbs/12_cli.ipynb #d736b8b9
 def _row(p, i:int, name:str)->list:
-    "Image i of a prediction: its path, its score, its label by the threshold if there is one, and the part of good parts that score lower if it is known."
-    return [name, f'{p.scores[i]:.9g}'] + ([int(p.labels[i])] if p.labels is not None else []) + ([f'{p.calibrated[i]:.6f}'] if p.calibrated is not None else [])
+    "Image i of a prediction: path, score, label by the threshold, and the part of good parts that score lower; the last two if they are known."
+    label = [] if p.labels is None else [int(p.labels[i])]
+    return [name, f'{p.scores[i]:.9g}', *label, *([] if p.calibrated is None else [f'{p.calibrated[i]:.6f}'])]
 
 def _as_csv(model, rows:list)->str:
     "The table. By the mark that it begins with, Excel knows that it is UTF-8."
-    text, head = io.StringIO(), ['image', 'score'] + ['label']*(model.threshold is not None) + ['calibrated']*(model.train_scores is not None)
-    csv.writer(text, lineterminator='\n').writerows([head, *rows])
+    columns = dict(image=True, score=True, label=model.threshold is not None, calibrated=model.train_scores is not None)
+    text = io.StringIO()
+    csv.writer(text, lineterminator='\n').writerows([[c for c, there in columns.items() if there], *rows])
     return '\ufeff' + text.getvalue()
 
 def _about(model, paths:list, out:Path, names:dict, unused:dict)->dict:
@@ -672,7 +699,7 @@ def predict_files(
     done.file.unlink()
     return out/'scores.csv'
 
-# %% ../nbs/12_cli.ipynb #d4841502
+# %% ../nbs/12_cli.ipynb #24acc20f
 def images_of(
     given, # Image files, and folders of them
     out, # Heat maps that an earlier prediction drew there are no images to inspect
@@ -681,10 +708,15 @@ def images_of(
     from wepadim.model import as_images
     missing = next((p for p in given if not Path(p).exists()), None)
     if missing: raise InputError(f'{missing}: no such image file or folder')
-    paths, ours = [p for g in given for p in as_images(g)], {os.path.abspath(Path(out)/'heatmaps'/n) for n in drawn_before(out)}
-    once = each_once([p for p in paths if os.path.abspath(p) not in ours])
-    if not once: raise InputError(f'{given[0]}: only heat maps of an earlier prediction are there; expected images of parts')
-    return once
+    ours = written_before(out)
+    paths = [p for g in given for p in as_images(g) if os.path.abspath(p) not in ours]
+    if not paths: raise InputError(f'{given[0]}: only heat maps of an earlier prediction are there; expected images of parts')
+    return each_once(paths)
+
+def written_before(out)->set: # Absolute paths
+    "What an earlier prediction has written."
+    files = ['scores.csv', 'scores.csv.part', 'run.json', *(f'heatmaps/{n}' for n in drawn_before(out))]
+    return {os.path.abspath(Path(out)/f) for f in files}
 
 def not_scored(
     given, # Image files, and folders of them
@@ -694,13 +726,13 @@ def not_scored(
     "The other files of the folders, each with the reason."
     from wepadim.data import why_unused
     from wepadim.images import all_files
-    scored, unused = {os.path.abspath(p) for p in paths}, {}
+    scored, ours, unused = {os.path.abspath(p) for p in paths}, written_before(out), {}
     for folder in filter(os.path.isdir, given):
         for p in all_files(folder):
             here = os.path.abspath(p)
             if here in scored: continue
-            ours = here.startswith(os.path.abspath(out) + os.sep)
-            unused.setdefault('written by an earlier prediction' if ours else why_unused(p, folder), []).append(relative_path(p, out))
+            why = 'written by an earlier prediction' if here in ours else why_unused(p, folder)
+            unused.setdefault(why, []).append(relative_path(p, out))
     return unused
 
 def left_out(
@@ -710,7 +742,8 @@ def left_out(
     "The pictures among the files that are not scored, heat maps apart."
     from wepadim.data import HIDDEN, SKIPPED
     from wepadim.images import is_picture
-    return unused.get(SKIPPED, []) + [p for p in unused.get(HIDDEN, []) if is_picture(Path(out)/p)]
+    hidden = [p for p in unused.get(HIDDEN, []) if is_picture(os.path.normpath(Path(out)/p))]   # `out` may not be there yet
+    return unused.get(SKIPPED, []) + hidden
 
 # %% ../nbs/12_cli.ipynb #a5b00207
 @command
