@@ -509,9 +509,9 @@ def each_once(
 )->list: # In their order
     "The images, each once: the same folder, however it is written, and the same name in it."
     folders = {d: os.stat(d) for d in {Path(p).parent for p in paths}}
-    where = {d: (s.st_dev, s.st_ino) for d, s in folders.items()}
-    first = {(where[Path(p).parent], Path(p).name): p for p in reversed(paths)}
-    return list(first.values())[::-1]
+    where, first = {d: (s.st_dev, s.st_ino) for d, s in folders.items()}, {}
+    for p in paths: first.setdefault((where[Path(p).parent], Path(p).name), p)
+    return list(first.values())
 
 # %% ../nbs/12_cli.ipynb #03f0029e
 def _stems(paths)->list:
