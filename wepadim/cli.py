@@ -310,6 +310,8 @@ def show_search(
     model = Path(folder).name
     found = read_json(Path(folder)/f'{model}_wavelet_grid_search_results_final.json')
     for why, n in skipped(found).items(): print(f'warning: {model}: {n} skipped: {why}', file=sys.stderr)
+    for name, about in read_json(Path(folder)/f'{model}_resource_summary.json')['categories'].items():
+        if about.get('masks_note'): print(f"note: {about['masks_note']}")
     for m in ('avg_img_auc', 'avg_pixel_auc'):
         print(f'\n{model}: best of {len(found)} by {m}, chosen on test labels')
         show(best(found, m))
@@ -544,10 +546,10 @@ def each_once(
     paths, # Image files
 )->list: # In their order
     "The images, each once: the same folder, however it is written, and the same name in it."
-    about = {d: os.stat(d) for d in {Path(p).parent for p in paths}}
-    once = {}
-    for p in map(Path, paths): once.setdefault((about[p.parent].st_dev, about[p.parent].st_ino, p.name), p)
-    return list(once.values())
+    folders = {d: os.stat(d) for d in {Path(p).parent for p in paths}}
+    where, first = {d: (s.st_dev, s.st_ino) for d, s in folders.items()}, {}
+    for p in paths: first.setdefault((where[Path(p).parent], Path(p).name), p)
+    return list(first.values())
 
 # %% ../nbs/12_cli.ipynb #03f0029e
 def _stems(paths)->list:

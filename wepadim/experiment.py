@@ -545,8 +545,8 @@ def run_single(
         def told(key, work):
             r = work()
             lost = lost_line(key[1], r['masks'], next(d for d in detectors if d.backbone == key[0]))
-            if lost: warn_once(lost)
-            if progress: print(one_line(key[0], r), flush=True)
+            if progress: print(one_line(key[0], r), *[f'  note: {lost}'] if lost else [], sep='\n', flush=True)
+            elif lost: warn_once(lost)
             return {k: v for k, v in r.items() if k not in ('identity', 'seed', 'settings', 'provenance')}
         done, failed = attempt_all((key, lambda key=key, work=work: told(key, work)) for key, work in _tasks(detectors, run, names, layout, folder, fresh, progress, on_outcome))
         return [_write_one(folder, d, names, done, failed, extra or {}) for d in detectors]

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from . import __version__
 from .backbone import Backbone, pick_device
 from .choosing import found as how_found, near_best, paint_held_out
-from .config import InputError, RunSettings, Settings, choose, preset, read_json, say, warn_once, write_json
+from .config import InputError, RunSettings, Settings, choose, preset, read_json, say, write_json
 from .data import categories, census, detect_layout, elpv_root, fingerprint, with_range
 from .jobs import run_jobs, worker_gpu
 from .metrics import PixelTruth, why_undefined
@@ -222,7 +222,7 @@ def _search_job(configs:list, run:RunSettings, cat, folder:Path, on_pass=None)->
         found[file.name] = p
         if on_pass: on_pass(cat.name, p)
     about = dict(n_train=len(cat.train), n_test=len(cat.test), data_fingerprint=fingerprint(cat), skipped_images=list(cat.skipped),
-                 census=census(cat).as_dict(), odd=odd_about(cat), masks=truth.about())
+                 census=census(cat).as_dict(), odd=odd_about(cat), masks=truth.about(), masks_note=lost_line(cat.name, truth.about(), configs[0]))
     return dict(passes=found, stages=watch.stages, about=about)
 
 # %% ../nbs/10_phases.ipynb #0422bcde
@@ -281,8 +281,6 @@ def run_search(
                 if not (folder/'passes'/name/file).is_file(): write_json(folder/'passes'/name/file, p)   # the worker's disk was another
                 if not alone: count(name, p)
             for stage, took in job['stages'].items(): watch.add(stage, took)
-            lost = lost_line(name, job['about']['masks'], base)
-            if lost: warn_once(lost)
             return job['about']
         done, failed = attempt_all((name, lambda name=name, work=work: kept(name, work)) for name, work in _searches(configs, names, layout, run, folder/'passes', count if alone else None))
     return _finish(folder, base, by_config, {n: done[n] for n in names if n in done}, failed, watch)
