@@ -68,8 +68,9 @@ def execute(
         if c.cell_type == 'code': c.outputs, c.source = [], c.source if runs(c) else ''
     before = lambda name, first: os.pathsep.join([str(first), *filter(None, [os.environ.get(name)])])
     env = {**os.environ, 'PYTHONPATH': before('PYTHONPATH', ROOT), 'PATH': before('PATH', Path(sys.executable).parent)}
-    NotebookClient(nb, timeout=timeout, kernel_manager_class=own_kernel(), extra_arguments=['--log-level=CRITICAL'], store_widget_state=False, resources={'metadata': {'path': str(Path(path).parent)}}).execute(env=env)
+    NotebookClient(nb, timeout=timeout, kernel_manager_class=own_kernel(), extra_arguments=['--log-level=CRITICAL'], resources={'metadata': {'path': str(Path(path).parent)}}).execute(env=env)
     for c, source in zip(nb.cells, sources): c.source = source
+    nb.metadata.pop('widgets', None)   # the state of sliders is of no use without a kernel
     return nb
 
 
