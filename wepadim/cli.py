@@ -394,6 +394,7 @@ def _comparable(run:RunSettings, names, seed:int):
         except InputError as e: refused.append(e)
     if len(refused) == len(names): raise refused[0]
 
+# %% ../nbs/12_cli.ipynb #743ba9d2
 def show_census(
     run:RunSettings, # The run
     seed:int, # Of splits
@@ -720,6 +721,7 @@ def written_before(out)->set: # Absolute paths
     files = ['scores.csv', 'scores.csv.part', 'run.json', *(f'heatmaps/{n}' for n in drawn_before(out))]
     return {os.path.abspath(Path(out)/f) for f in files}
 
+# %% ../nbs/12_cli.ipynb #fe3c888d
 def not_scored(
     given, # Image files, and folders of them
     paths, # The images to score

@@ -144,6 +144,7 @@ def unused_lines(
     "Why files are not used, a line a reason."
     return [f'  not used: {len(paths)} {why}: {first_few(paths)}' for why, paths in unused.items()]
 
+# %% ../nbs/01c_data.ipynb #52a042af
 def unused_as_dicts(
     unused:dict, # {why: [paths]}
 )->list: # {why, files, names} a reason
@@ -336,6 +337,7 @@ def _blamed(s:Sample, e:InputError)->Path:
     named = [m for m in s.masks if str(e).startswith(str(m))]
     return named[0] if named else s.masks[0]
 
+# %% ../nbs/01c_data.ipynb #04f449a1
 def look_at(
     s:Sample, # An image
     large:bool=False, # May masks cover more than half of it?
@@ -403,6 +405,7 @@ def check(
         looked = {r.path: r for r in tqdm(results, total=len(samples), desc='checking', unit='image', disable=None if progress else True)}
     return found + [p for c in cats for p in _judge(c, looked)]
 
+# %% ../nbs/01c_data.ipynb #2cdcbcd3
 def _judge(cat:Category, looked:dict)->list:
     "All that is wrong with a category whose images have been looked at."
     mine = [looked[s.path] for s in cat.train + cat.test]

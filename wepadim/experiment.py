@@ -186,6 +186,7 @@ def load_masks(
     "The masks of the test images in the network's view."
     return read_truth(cat, settings).masks
 
+# %% ../nbs/09_experiment.ipynb #a05b0610
 def pixel_truth(
     cat, # A `Category`
     settings:Settings, # Their geometry: input and image_size
@@ -490,6 +491,7 @@ def scores_table(
     csv.writer(text, lineterminator='\n').writerows([['image', 'label', 'score', 'alarm', 'calibrated'], *rows])
     return '\ufeff' + text.getvalue()   # the mark by which Excel knows UTF-8
 
+# %% ../nbs/09_experiment.ipynb #81a7b61f
 def _compute(settings:Settings, run:RunSettings, cat, progress=False, on_outcome=None)->dict:
     "One category of one backbone, as what is to be written: result, scores, pictures {file: content}, model {file: content} or None."
     out = run_category(settings, run, cat, progress)

@@ -160,6 +160,7 @@ def _from_pillow(im:Image.Image):
     deep = deep_values(im)
     return to_rgb(ImageOps.exif_transpose(im)) if deep is None else deep
 
+# %% ../nbs/01_images.ipynb #0ed39eb1
 def _from_file(path, enough:int|None):
     if os.path.getsize(path) == 0: raise InputError('the file is empty')
     with Image.open(path, formats=FORMATS) as im:
@@ -239,6 +240,7 @@ def _not_comparable(found:list, why:str)->InputError:
     return InputError(f"{least.name} holds values from {least.low:g} to {least.high:g}, {most.name} from {most.low:g} to {most.high:g}: {why}, "
                       f"so it is not known which value is black and which is white; give --value_range LOW HIGH, such as --value_range {low:g} {most.high:g}")
 
+# %% ../nbs/01_images.ipynb #fa823b27
 def _range_of_floats(found:list, low:float, high:float)->tuple:
     "0..1 or 0..255 if all files use more than a quarter of it, else the range that all have nearly alike."
     peaks = [e.high for e in found if e.high > 0]
@@ -401,6 +403,7 @@ def _say_grey(path, what:str):
     folder, name = os.path.split(path)
     warn_once(f'{folder}: masks there hold values such as {what} (in {name})', folder)
 
+# %% ../nbs/01_images.ipynb #10793bf9
 def _one_mask(path)->np.ndarray: # [H, W], bool
     try:
         if os.path.getsize(path) == 0: raise InputError('the file is empty')

@@ -30,6 +30,7 @@ class Sample:
     kind: str = 'good' # the folder it came from
     masks: tuple = () # files that count together; (): it has none
 
+# %% ../nbs/01b_layouts.ipynb #cdf49fad
 @dataclass(frozen=True)
 class Category:
     "One kind of part: good images to train on, good and defective ones to test on."
@@ -80,6 +81,7 @@ def bare_name(
     words = re.sub(r'[\W\d_]+', ' ', same_name(name))
     return ' '.join(_NOUNS.sub(' ', words).split())
 
+# %% ../nbs/01b_layouts.ipynb #2a01647e
 def role(
     name:str, # Of a folder
 )->str: # 'good', 'bad', 'masks', 'vague', or '': perhaps the name of a defect
@@ -193,6 +195,7 @@ def masks_beside(
     images = [f for f in files if f not in known]
     return images, match_masks(images, masks, base, base)[0] if masks else {}
 
+# %% ../nbs/01b_layouts.ipynb #d09543c8
 def _image_of(name:str)->str:
     "The image beside which a file of this name would be a mask; '': none."
     above, _, last = name.rpartition('/')
@@ -243,6 +246,7 @@ def _draw(n:int, how_many:int, seed:int)->set:
     "Some of the numbers below n."
     return set(np.random.default_rng(seed).permutation(n)[:how_many].tolist())
 
+# %% ../nbs/01b_layouts.ipynb #23221a7d
 def refuse_contrary(
     files, # Images
     base:Path, # The folder that they were found in
@@ -394,6 +398,7 @@ class Tree:
         "Is this folder a category?"
         return self.good(home).is_dir() and self.sign(home)
 
+# %% ../nbs/01b_layouts.ipynb #f829c115
 def _flat(train:Path)->bool:
     "Does a folder hold pictures and nothing else, and no masks among them?"
     return not folders(train) and bool(_loose(train)) and not any(_image_of(same_name(_stem(p.name))) for p in _loose(train))
@@ -445,6 +450,7 @@ def _kind(tree:Tree, home:Path, kind:Path)->tuple:
         return (here/f'{_stem(image.name)}_mask.png',)   # missing: a later error names it
     return [Sample(p, 1, kind.name, masks(p)) for p in images], orphans
 
+# %% ../nbs/01b_layouts.ipynb #c633b7c8
 def tree_category(
     tree:Tree, # A layout
     root:Path, # Root folder of a data set
