@@ -23,7 +23,7 @@ from .data import batches, with_range
 from .choosing import choose_pooling, hold_out, paint_held_out
 from .gaussian import Gaussian
 from .images import ARRAYS, image_files
-from .layouts import folders, masks_beside, refuse_contrary, role
+from .layouts import bare_name, folders, masks_beside, refuse_contrary, role
 from .maps import image_scores, map_matrices
 from .pooling import fit_gaussian, out_of_fold, principal_components, random_channels
 from .spill import collect, gib, room_for
@@ -106,6 +106,9 @@ def training_images(
     if other: raise InputError(f"{images}: it holds the folder(s) {', '.join(other)}, so it is not a folder of good images alone; fit on the folder of good images")
     good, masks = masks_beside(as_images(images), Path(images))
     refuse_contrary(good, Path(images), 'bad')
+    for f in good:
+        inside = {bare_name(p) for p in f.relative_to(images).parts[:-1]}
+        if inside & {'test', 'testing'}: raise InputError(f"{f.parent}: test images inside {images}; fit on the folder of good images alone")
     if masks: warn_once(f'{images}: {sum(map(len, masks.values()))} masks lie beside the images; they are not learned')
     return good
 
