@@ -183,7 +183,7 @@ def test_bad_images_may_be_skipped(painted_cells, model, tmp_path, shell):
     assert r.returncode == 2 and '002.png' in r.stderr
     r = shell('wepadim_predict', model, root/'cell'/'test'/'good', '--out', tmp_path/'p', '--skip_bad_images')
     rows = list(csv.DictReader((tmp_path/'p'/'scores.csv').open(encoding='utf-8-sig')))
-    assert r.returncode == 0 and len(rows) == 5 and '002.png' in r.stderr, r.stderr
+    assert r.returncode == 1 and len(rows) == 5 and '002.png' in r.stderr, r.stderr
     assert all(not Path(x['image']).is_absolute() and (tmp_path/'p'/x['image']).resolve().is_file() for x in rows)
 
 
