@@ -10,7 +10,7 @@ BREAKS = [
     ('images', '01_images', "if deep.white_is_zero: grey = 255 - grey", "if deep.white_is_zero: grey = grey", 'test_accounted.py'),
     ('images', '01_images', "if lossy: return values >= max(top/2,", "if lossy: return values >= min(top/2,", 'test_accounted.py'),
     ('layouts', '01b_layouts', "test = by_name(good[n_train:n_train + n_test])", "test = by_name(good[:n_test])", 'test_commands.py'),
-    ('data', '01c_data', "unused.setdefault(cat.left_out.get(p) or why_unused(p, home), [])", "unused.setdefault(why_unused(p, home), [])", 'test_accounted.py'),
+    ('data', '01c_data', "why = cat.left_out.get(p) or why_unused(p, home)", "why = why_unused(p, home)", 'test_accounted.py'),
     ('images', '01_images', "left, top = round((w - size) / 2), round((h - size) / 2)", "left, top = round((w - size) / 2), round((w - size) / 2)", 'test_reference.py'),
     ('synthetic', '01a_synthetic', "(np.abs(x - im).max(2) > 6) & (alpha > .1)", "(np.abs(x - im).max(2) > 6) & (alpha < .1)", 'test_commands.py'),
     ('backbone', '02_backbone', "if s in taps: maps.append(x)", "if s in taps: maps.insert(0, x)", 'test_reference.py'),

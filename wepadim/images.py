@@ -6,8 +6,8 @@
 __all__ = ['NOT_READ', 'FORMATS', 'CAMERA', 'ENDINGS', 'SYSTEM', 'BITS', 'PHOTOMETRIC', 'SAMPLE_FORMAT', 'ARRAYS', 'WHITES',
            'LOSSY', 'is_picture', 'looks_like_picture', 'all_files', 'is_hidden', 'image_files', 'check_single',
            'to_rgb', 'DeepValues', 'deep_values', 'from_array', 'called', 'read_picture', 'Extremes', 'extremes',
-           'range_of', 'is_deep', 'find_value_range', 'to_8_bits', 'usual_range', 'load_image', 'image_size', 'view',
-           'load_view', 'mask_values', 'load_mask', 'mask_view', 'lost_regions']
+           'range_of', 'is_deep', 'find_value_range', 'what_is_beyond', 'to_8_bits', 'usual_range', 'load_image',
+           'image_size', 'view', 'load_view', 'mask_values', 'load_mask', 'mask_view', 'lost_regions']
 
 # %% ../nbs/01_images.ipynb #8efb7123
 import os
@@ -273,6 +273,18 @@ def find_value_range(
     with ThreadPoolExecutor() as pool: return range_of(list(pool.map(look, deep)))
 
 # %% ../nbs/01_images.ipynb #261cda1a
+def what_is_beyond(
+    e:Extremes, # Of a picture
+    black:float, # Of the good images
+    white:float, # Of the good images
+)->str: # '': nothing
+    "What to say of values beyond the range of the good images. Floats in 0..1 among larger numbers are an error."
+    if e.floats and 0 < e.high <= 1 and white >= 255:
+        raise InputError(f'{e.name}: its floats are in 0..1, but black and white of this data set are {black:g} and {white:g}; multiply it, or give whole numbers')
+    margin = 1e-6*(white - black)
+    inside = e.low >= black - margin and e.high <= white + margin
+    return '' if inside else f'its values go from {e.low:g} to {e.high:g}, beyond the range {black:g} to {white:g} of the good images'
+
 def to_8_bits(
     deep:DeepValues, # A picture of more than 8 bits
     value_range:tuple|None, # (black, white); None: nobody knows
@@ -281,16 +293,14 @@ def to_8_bits(
     "A picture in the range of its data set. Values beyond it are a warning."
     e = extremes(deep, name)
     black, white = value_range or usual_range(e)
-    if e.floats and 0 < e.high <= 1 and white >= 255:
-        raise InputError(f'{name}: its floats are in 0..1, but black and white of this data set are {black:g} and {white:g}; multiply it, or give whole numbers')
-    margin = 1e-6*(white - black)
-    if e.low < black - margin or e.high > white + margin:
-        warn_once(f'{name}: its values go from {e.low:g} to {e.high:g}, beyond the range {black:g} to {white:g} of the good images; they are clipped')
+    beyond = what_is_beyond(e, black, white)
+    if beyond: warn_once(f'{name}: {beyond}; they are clipped')
     grey = (deep.values.astype(np.float64) - black)*(255/(white - black))
     grey = grey.round().clip(0, 255).astype(np.uint8)
     if deep.white_is_zero: grey = 255 - grey
     return Image.fromarray(grey).convert('RGB')
 
+# %% ../nbs/01_images.ipynb #2831164f
 def usual_range(
     e:Extremes, # Of a picture where the good images have 8 bits
 )->tuple: # (black, white)
