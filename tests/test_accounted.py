@@ -201,10 +201,10 @@ def test_floats_that_cannot_be_compared(tmp_path, call):
 
 
 def test_one_picture_that_uses_more_bits_is_named(tmp_path, capsys):
-    for i in range(6): save(deep(part(i)[0], 12), tmp_path/'p'/'good'/f'{i}.tif')
+    for i in range(6): save(deep(part(i)[0], 12), tmp_path/'p'/'train'/'good'/f'{i}.tif')
     a = deep(part(7)[0], 12); a[0, 0] = 65535
-    save(a, tmp_path/'p'/'good'/'hot_pixel.tif')
-    find_value_range(sorted((tmp_path/'p'/'good').iterdir()))
+    save(a, tmp_path/'p'/'train'/'good'/'hot_pixel.tif')
+    find_value_range(sorted((tmp_path/'p'/'train'/'good').iterdir()))
     said = capsys.readouterr().err
     assert 'hot_pixel.tif' in said and '--value_range 0 4095' in said
     assert any('will look dark' in str(p) for p in check(tmp_path/'p'))
@@ -361,7 +361,7 @@ def test_copies_and_sizes(tmp_path):
     Image.open(root/'bad'/'001.png').save(root/'good'/'wrong_box.bmp')   # the same picture in another format
     save(grey8(part(70, 48)[0]), root/'good'/'small.png')
     said = '\n'.join(map(str, check(root)))
-    assert 'wrong_box.bmp' in said and 'it is in bad and in good' in said and 'copy.png' in said and 'same picture as good/001.png' in said and '2 sizes: 64x64 (10), 48x48 (1)' in said, said
+    assert 'wrong_box.bmp' in said and 'it is in bad and in good' in said and 'good/001.png' in said and 'copy.png' in said and 'the same picture as good/' in said and '2 sizes: 64x64 (10), 48x48 (1)' in said, said
 
 
 def test_good_images_that_are_one_picture(tmp_path, call, capsys):

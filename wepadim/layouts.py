@@ -463,7 +463,7 @@ def tree_category(
     kinds = [k for k in folders(tree.test_folder(home)) if role(k.name) != 'masks']
     refuse_vague(k for k in kinds if role(k.name) == 'vague' and image_files(k))
     read = [_kind(tree, home, k) for k in kinds]
-    spare = [p for good in folders(folder(home, 'validation'), 'good') for p in image_files(good)]
+    spare = [p for good in folders(folder(home, 'validation'), 'good') for p in image_files(good/tree.inner)]
     left = dict.fromkeys((m for ms in beside.values() for m in ms), BESIDE_GOOD)
     for _, orphans in read: left |= dict.fromkeys(orphans, NO_IMAGE)
     test = [s for samples, _ in read for s in samples]
@@ -645,7 +645,7 @@ def _defects(bads:list, masks:Path|None, root:Path)->tuple:
         of |= dict.fromkeys(images, b)
         beside |= near
     inside = all(root in p.parents for p in of)
-    base = root if inside else Path(os.path.commonpath(of))
+    base = root if inside else Path(os.path.commonpath([p.parent for p in of]))
     found, orphans = match_masks(of, image_files(masks), base, masks) if masks else ({}, [])
     return [Sample(p, 1, _kind_of(p, b), found.get(p) or beside.get(p) or ()) for p, b in of.items()], orphans
 
@@ -666,7 +666,8 @@ def _plain_names(root:Path)->list:
 
 # %% ../nbs/01b_layouts.ipynb #dbd8d62e
 def _plain(root:Path, name:str, seed:int)->Category:
-    home = root/name if name in _plain_names(root) and name != root.resolve().name else root
+    itself = folders(root, 'good') and _is_plain(root) or not (root/name).is_dir() or not _is_plain(root/name)
+    home = root if itself else root/name
     good, bad, masks, unclear = _plain_parts(home)
     refuse_vague(unclear)
     if len(masks) > 1: raise InputError(f"{home}: several folders of masks ({', '.join(p.name for p in masks)}); keep one")
