@@ -421,3 +421,16 @@ def test_nothing_is_decoded_for_the_census(tmp_path, monkeypatch):
     monkeypatch.setattr('PIL.ImageFile.ImageFile.load', lambda *a: pytest.fail('a picture was decoded'))
     c = category(root, 'parts')
     assert census(c).train == 6
+
+
+def test_a_split_file_named_by_hand_is_for_its_own_data(tmp_path, monkeypatch):
+    "Another data set is not taken for VisA because VISA_SPLIT_CSV is set."
+    (tmp_path/'mine.csv').write_text('object,split,label,image,mask\ncandle,train,normal,candle/0.png,\n')
+    monkeypatch.setenv('VISA_SPLIT_CSV', str(tmp_path/'mine.csv'))
+    assert detect_layout(plain(tmp_path/'parts')) == 'folder'
+
+
+def test_a_data_set_in_a_folder_of_its_own_name(tmp_path):
+    plain(tmp_path/'parts'/'parts')
+    found = census(category(tmp_path/'parts', 'parts'))
+    assert (found.train + found.good, sum(found.defective.values()), found.masks) == (8, 3, 3)

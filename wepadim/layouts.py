@@ -365,7 +365,7 @@ def _visa(root:Path, name:str, seed:int)->Category:
     test = [_visa_sample(root, r) for r in rows if r['split'] == 'test']
     return Category(name, 'visa', root, train, test, home=root/name)
 
-_register('visa', 'split_csv/1cls.csv, <category>/Data/Images/Normal, <category>/Data/Images/Anomaly, <category>/Data/Masks/Anomaly', _visa_names, _visa, lambda root: _visa_csv(root).is_file())
+_register('visa', 'split_csv/1cls.csv, <category>/Data/Images/Normal, <category>/Data/Images/Anomaly, <category>/Data/Masks/Anomaly', _visa_names, _visa, lambda root: _visa_csv(root).is_file() and bool(_visa_names(root)))
 
 # %% ../nbs/01b_layouts.ipynb #32150f30
 MVTEC = ('bottle', 'cable', 'capsule', 'carpet', 'grid', 'hazelnut', 'leather', 'metal_nut', 'pill', 'screw', 'tile', 'toothbrush',
@@ -661,7 +661,7 @@ def _is_plain(root:Path)->bool: return bool(_plain_parts(root)[0])
 
 def _plain_names(root:Path)->list:
     if folders(root, 'good') and _is_plain(root): return [root.resolve().name]
-    below = [p.name for p in folders(root) if folders(p, 'good') and role(p.name) != 'vague' and _is_plain(p)]
+    below = [p.name for p in folders(root) if folders(p, 'good') and bare_name(p.name) not in VAGUE - {''} and _is_plain(p)]
     return below or ([root.resolve().name] if _loose(root) else [])
 
 # %% ../nbs/01b_layouts.ipynb #dbd8d62e
