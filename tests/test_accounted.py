@@ -11,7 +11,7 @@ from wepadim.data import NO_PICTURE, NO_ROLE, categories, category, census, chec
 from wepadim.images import all_files, find_value_range, load_image, load_mask
 from wepadim.model import WEPaDiM
 
-SMALL = '--models efficientnet-lite0 --image_size 64 --align 4 --pool_radius 0 --preset recommended --heatmaps 0'.split()
+SMALL = '--models efficientnet-lite0 --image_size 64 --align 4 --preset recommended --heatmaps 0'.split()
 
 SEARCH = SMALL[:-2] # a search draws no heat maps
 
@@ -39,7 +39,7 @@ def save(a, path, **how):
     return path
 
 
-def small(**kw): return WEPaDiM(backbone='efficientnet-lite0', image_size=64, align=4, pool_radius=0, **kw)
+def small(**kw): return WEPaDiM(backbone='efficientnet-lite0', image_size=64, align=4, **kw)
 
 
 def plain(root, n=8, bads=3, masks=True):

@@ -5,7 +5,7 @@ import pytest, torch
 
 from wepadim.backbone import Backbone
 
-SMALL = '--preset recommended --models efficientnet-lite0 --image_size 96 --align 6 --pool_radius 0 --heatmaps 0'.split()
+SMALL = '--preset recommended --models efficientnet-lite0 --image_size 96 --align 6 --heatmaps 0'.split()
 
 
 def _corrupt_image(root): (root/'cell'/'train'/'good'/'003.png').write_bytes((root/'cell'/'train'/'good'/'003.png').read_bytes()[:900])

@@ -140,7 +140,7 @@ def test_demo_with_another_preset(tmp_path, shell):
 def test_a_configuration_chosen_without_labels(painted_cells, tmp_path, shell):
     "A grid search that chooses on painted defects: three columns, a warning, and the same numbers as the search."
     r = shell('wepadim_run', '--data_path', painted_cells, '--models', 'efficientnet-lite0', '--preset', 'recommended', '--image_size', '96', '--align', '6', '--experiment_type', 'grid_search',
-              '--cov_reg', '.3', '.03', '--pool_radius', '0', '1', 'all', '--selection', 'synthetic', '--save_path', tmp_path, '--run_name', 'chosen')
+              '--cov_reg', '.3', '.03', '--window', '0', '1', '2', '--selection', 'synthetic', '--save_path', tmp_path, '--run_name', 'chosen')
     assert r.returncode == 0, r.stderr
     assert 'chosen without labels' in r.stdout and 'best on the test set (upper bound)' in r.stdout and 'nobody can have' in r.stdout
     folder = tmp_path/'chosen'/'efficientnet-lite0'

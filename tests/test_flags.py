@@ -37,7 +37,7 @@ class Recorder:
     def values(self, name):
         "The values of a flag as settings hold them."
         raw = self.given[name]
-        if name in Settings.model_fields: return [getattr(Settings(**{'pool_radius': 0, name: v}), name) for v in (raw if name in cli.AXES and isinstance(raw, list) else [raw])]
+        if name in Settings.model_fields: return [getattr(Settings(**{name: v}), name) for v in (raw if name in cli.AXES and isinstance(raw, list) else [raw])]
         return [getattr(RunSettings(**{name: raw}), name) if name in RunSettings.model_fields else raw]
 
     def usual(self, name):
@@ -75,7 +75,7 @@ def recorder(monkeypatch):
 
 RUN = dict(classes='cell', max_train_samples=16, max_test_samples=9, train_batch_size=5, test_batch_size=3, gpu_id=0, amp=True, memory_budget=1.5, workers=2, skip_bad_images=True, large_masks=True, overwrite=True, run_name='r', weights='{weights}', data_path='{data}')
 DETECTOR = dict(preset='recommended', taps='blocks.1 blocks.2', input='crop', image_size=64, value_range='0 200', wavelet_type='db2', wavelet_level=1, wavelet_kept_subbands='LL LH', wavelet_mode='symmetric', wavelet_transform='dwt', align=5, align_geometry='stretched',
-                reduce='random', n_channels=12, cov_reg=.3, cov_reg_unit='absolute', pool_radius=1, pool_shrink=.2, distance='squared', sigma=2, smoothing='published', image_score='top', seed=7)
+                n_features=12, cov_reg=.3, cov_reg_unit='absolute', window=1, distance='squared', sigma=3, smoothing='published', seed=7)
 VIEW = dict(preset='recommended', input='crop', image_size=64)
 CLUSTER = dict(workers=None, scheduler='tcp://127.0.0.1:9')
 CACHE = dict(cache_dir='{tmp}/cache', cache_gib=3)
@@ -157,7 +157,7 @@ def test_a_search_reads_both_batch_sizes(painted_cells, monkeypatch):
     assert seen == [(len(cat.train), 5), (len(cat.test), 3), (len(cat.train), 16), (len(cat.test), 16)]   # on a CPU 16 at most
 
 
-SMALL = f'--preset recommended --models {LITE} --image_size 64 --align 4 --pool_radius 0'.split()
+SMALL = f'--preset recommended --models {LITE} --image_size 64 --align 4'.split()
 
 
 def test_results_to_stdout_the_rest_to_stderr(places, call, shell, tmp_path):

@@ -10,7 +10,7 @@ from wepadim.experiment import run_single
 from wepadim.model import WEPaDiM
 from wepadim.phases import features, run_phase1
 from wepadim.search import search
-from wepadim.study import criteria, shrinkage_rows, tried
+from wepadim.study import compare, reduced_rows
 
 SMALL = dict(backbone='efficientnet-lite0', image_size=64, align=4, taps=('blocks.1', 'blocks.2')) # 64 channels a band
 
@@ -53,8 +53,8 @@ def test_the_stand_in_allows_what_a_gpu_allows(gpu):
     assert float(there.sum()) == 15 and there.cpu().numpy().shape == (3, 4)
 
 
-DETECTORS = {'published': SMALL | dict(preset='published', align='smallest'), 'recommended': SMALL, 'every cell by itself': SMALL | dict(pool_radius=0), 'pooled': SMALL | dict(pool_radius=1, pool_shrink=.3), 'one Gaussian': SMALL | dict(pool_radius='all'),
-             'principal components': SMALL | dict(reduce='pca', n_channels=20, pool_radius=1), 'random channels': SMALL | dict(reduce='random', n_channels=20, pool_radius=0), 'the top of the map': SMALL | dict(pool_radius=0, image_score='top')}
+DETECTORS = {'published': SMALL | dict(preset='published', align='smallest'), 'recommended': SMALL, 'reduced': SMALL | dict(n_features=20, window=1),
+             'every cell by itself': SMALL | dict(window=0), 'exact': SMALL | dict(n_features=0, window=1)}
 
 
 @pytest.mark.parametrize('name', DETECTORS)
@@ -67,7 +67,7 @@ def test_detectors(name, painted_cells, tmp_path, gpu):
     gpu()
     for kw in ({}, dict(memory_budget=.01)):
         m, p = predict(0, **kw)
-        assert type(m.gaussian.W) is GpuTensor and m.pooling['radius'] == model.pooling['radius']
+        assert type(m.gaussian.W) is GpuTensor
         for k in ('scores', 'maps', 'calibrated'): np.testing.assert_allclose(getattr(p, k), getattr(want, k), rtol=1e-6)
     m.save(tmp_path/'m')
     for gpu_id in (0, -1): np.testing.assert_allclose(WEPaDiM.load(tmp_path/'m', gpu_id).predict(test).scores, want.scores, rtol=1e-6)
@@ -104,7 +104,7 @@ def test_a_run(run, tmp_path, gpu):
     for name in ('gpu', 'half'): assert same(numbers(tmp_path/name, 'cell.json'), numbers(tmp_path/'cpu', 'cell.json')), name
 
 
-AXES = dict(wavelet_type=['haar', 'db4'], cov_reg_unit=['relative'], pool_radius=[0, 1])
+AXES = dict(wavelet_type=['haar', 'db4'], cov_reg_unit=['relative'], window=[0, 1])
 
 
 def test_phase_1(run, tmp_path, gpu):
@@ -121,7 +121,7 @@ def test_phase_1(run, tmp_path, gpu):
 
 def test_searches_that_reduce(run, painted_cells, gpu):
     cat, base = category(painted_cells, 'cell'), preset('recommended', **SMALL)
-    configs = [base.model_copy(update=dict(reduce=how, n_channels=10, pool_radius=r)) for how in ('pca', 'random') for r in (0, 1, 'all')]
+    configs = [base.model_copy(update=dict(n_features=d, window=r)) for d in (0, 10) for r in (0, 1, 2)]
     def look(gpu_id, budget=2.75):
         found, _ = search(configs, *features(cat, configs, run('s', gpu_id, memory_budget=budget)), [s.label for s in cat.test], budget=budget)
         return [m for _, m, _ in found]
@@ -132,10 +132,10 @@ def test_searches_that_reduce(run, painted_cells, gpu):
 
 def test_studies(run, painted_cells, tmp_path, gpu):
     cat, chosen = category(painted_cells, 'cell'), preset('recommended', **SMALL)
-    alone = chosen.model_copy(update=dict(pool_radius=0))
+    alone = chosen.model_copy(update=dict(window=0))
     def study(name, gpu_id):
         r, folder = run(name, gpu_id, max_train_samples=12, max_test_samples=8), tmp_path/name
-        rows = [*criteria(cat, chosen, r, folder), *tried(cat, alone, r, folder), *shrinkage_rows(cat, alone, r, folder)]
+        rows = [*compare(cat, {"as it is": chosen, "alone": alone}, r, folder), *reduced_rows(cat, chosen.model_copy(update=dict(n_features=20)), r, folder)]
         return [{k: v for k, v in row.items() if k != 'seconds'} for row in rows]
     want = study('cpu', -1)
     gpu()

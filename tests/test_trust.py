@@ -11,8 +11,7 @@ from wepadim.experiment import run_lock, run_single
 from wepadim.model import WEPaDiM
 
 ROOT = Path(__file__).resolve().parents[1]
-SLOW = '--preset recommended --models efficientnet-lite0 --image_size 96 --align 6 --heatmaps 0'.split() # chooses a pooling: long enough for a signal to come in time
-SMALL = [*SLOW, '--pool_radius', '0']
+SMALL = '--preset recommended --models efficientnet-lite0 --image_size 96 --align 6 --heatmaps 0'.split()
 GRID = [*SMALL, '--experiment_type', 'grid_search', '--wavelet_type', 'haar', 'db4', '--wavelet_level', '1', '2', '--sigma', '2', '4']
 finals = lambda save: [f for p in sorted(save.glob('*/efficientnet-lite0/*_final.json')) for f in json.loads(p.read_text())]
 numbers = lambda save: [{k: r[k] for k in ('class', 'img_auc', 'pixel_auc', 'aupro', 'n_train')} for p in sorted(save.glob('*/efficientnet-lite0/categories/*.json')) for r in [json.loads(p.read_text())]]
@@ -28,7 +27,7 @@ def same(a, b):
 @pytest.fixture(scope='module')
 def model(painted_cells, tmp_path_factory):
     "A small fitted model on disk."
-    m = WEPaDiM(backbone='efficientnet-lite0', image_size=64, align=4, pool_radius=0)
+    m = WEPaDiM(backbone='efficientnet-lite0', image_size=64, align=4)
     return m.fit(painted_cells/'cell'/'train'/'good').save(tmp_path_factory.mktemp('model')/'cell')
 
 
@@ -43,13 +42,13 @@ def wait_for(found, process, seconds=120):
 
 @pytest.mark.parametrize('which,code', [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_cleanly_and_the_run_goes_on(two, tmp_path, shell, which, code):
-    p = start('--data_path', two, '--save_path', tmp_path, *SLOW)
+    p = start('--data_path', two, '--save_path', tmp_path, *SMALL)
     wait_for(lambda: list(tmp_path.glob('*/efficientnet-lite0/categories/bottle.json')), p)
     p.send_signal(which)
     out, err = p.communicate(timeout=60)
     if p.returncode == 0: pytest.skip('it was finished before the signal came')
     assert p.returncode == code and err.strip().splitlines()[-1] == 'wepadim_run: stopped; what is finished is kept: run the same command again to go on' and 'Traceback' not in err
-    r = shell('wepadim_run', '--data_path', two, '--save_path', tmp_path, *SLOW)
+    r = shell('wepadim_run', '--data_path', two, '--save_path', tmp_path, *SMALL)
     assert r.returncode == 0 and 'bottle' in r.stdout and '(already done)' in r.stdout, r.stderr
     assert [x['class'] for x in numbers(tmp_path)] == ['bottle', 'cable']
 
@@ -189,7 +188,7 @@ def test_bad_images_may_be_skipped(painted_cells, model, tmp_path, shell):
 
 def test_paths_in_config_are_relative(painted_cells, tmp_path):
     run = RunSettings(data_path=str(painted_cells), save_path=str(tmp_path), run_name='r', heatmaps=0)
-    run_single([preset('recommended', 'efficientnet-lite0', image_size=64, align=4, pool_radius=0)], run)
+    run_single([preset('recommended', 'efficientnet-lite0', image_size=64, align=4)], run)
     about = json.loads((tmp_path/'r'/'config.json').read_text())['run']
     assert not Path(about['data_path']).is_absolute() and (tmp_path/'r'/about['data_path']).resolve() == painted_cells.resolve()
     assert str(tmp_path) not in ''.join(p.read_text() for p in (tmp_path/'r').rglob('*.json'))

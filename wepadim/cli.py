@@ -73,7 +73,7 @@ def command(
     return run
 
 # %% ../nbs/12_cli.ipynb #0b2eec98
-AXES = ('wavelet_type', 'wavelet_level', 'sigma', 'cov_reg', 'wavelet_transform', 'align', 'align_geometry', 'pool_radius', 'pool_shrink', 'distance', 'image_score') # flags that take several values in a search
+AXES = ('wavelet_type', 'wavelet_level', 'sigma', 'cov_reg', 'wavelet_transform', 'align', 'align_geometry', 'n_features', 'window', 'distance') # flags that take several values in a search
 
 def layout_names()->str:
     "The layouts that a data set may have, for help."
@@ -171,8 +171,7 @@ _NO_MAPS, _NO_CHOICE = 'a single run keeps no feature maps', 'a single run has n
 _NOT_IN = dict(single=dict(cache_dir=_NO_MAPS, cache_gib=_NO_MAPS, selection=_NO_CHOICE),
                grid_search=dict(save_model='a search keeps no models', heatmaps='a search draws no heat maps',
                                 false_alarm_rate='a search sets no thresholds'))
-_IDLE = dict(n_channels=('reduce', 'none'), wavelet_type=('wavelet_transform', 'none'),
-             wavelet_mode=('wavelet_transform', 'none'), align_geometry=('wavelet_transform', 'none'))
+_IDLE = dict(wavelet_type=('none',), wavelet_mode=('none', 'swt'), align_geometry=('none',)) # with these values of wavelet_transform
 
 def refuse_idle(
     args:argparse.Namespace, # The flags
@@ -187,10 +186,10 @@ def refuse_idle(
         if asked: raise InputError(f'--{flag}: {why}; it is for --experiment_type {other}')
     if 'cache_gib' in args and 'cache_dir' not in args: raise InputError('--cache_gib is the size of --cache_dir: give that too')
     if 'amp' in args and run.gpu_id < 0: raise InputError('--amp is for a GPU: give --gpu_id too')
-    for flag, (decides, value) in _IDLE.items():
-        if flag not in args or detector is None: continue
-        idle = list(dict(grid).get(decides, [getattr(detector, decides)])) == [value]
-        if idle: raise InputError(f'--{flag} does nothing with {decides} {value}: leave it out, or give another --{decides}')
+    if detector is None: return
+    transforms = dict(grid).get('wavelet_transform', [detector.wavelet_transform])
+    for flag, without in _IDLE.items():
+        if flag in args and set(transforms) <= set(without): raise InputError(f"--{flag} does nothing with wavelet_transform {' or '.join(transforms)}: leave it out, or give another --wavelet_transform")
 
 # %% ../nbs/12_cli.ipynb #58e0c3c0
 @command
@@ -332,11 +331,9 @@ def planned(
     "The searches of a run, each checked: a wrong value is found before the first kernel starts."
     from wepadim.experiment import clear_run, run_folder
     from wepadim.phases import search_identity
-    from wepadim.search import settled
     plan = []
     for base in bases:
         one, grid = run.model_copy(update=dict(models=(base.backbone,))), search_identity(base, name, axes, metric)
-        base = settled(base, grid)
         plan.append((base.backbone, one, run_folder([base], one, grid)))
         if args.overwrite and len(plan) == 1: clear_run(plan[0][2])
         ready(base, one, grid)
@@ -677,7 +674,7 @@ def _about(model, paths:list, out:Path, names:dict, unused:dict)->dict:
     from wepadim.data import unused_as_dicts
     from wepadim.experiment import stamp
     return dict(images=len(paths), census=dict(scored=len(paths), unused=unused_as_dicts(unused)), heatmaps={relative_path(p, out): n for p, n in names.items()},
-                threshold=model.threshold, thresholds={k: v.as_dict() for k, v in model.thresholds.items()}, pooling=model.pooling, scale=model.scale, weights_sha256=model.backbone.sha256, **stamp(model.settings))
+                threshold=model.threshold, thresholds={k: v.as_dict() for k, v in model.thresholds.items()}, scale=model.scale, weights_sha256=model.backbone.sha256, **stamp(model.settings))
 
 # %% ../nbs/12_cli.ipynb #263dfed5
 def predict_files(

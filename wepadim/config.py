@@ -111,10 +111,6 @@ def _between(low:int, high:int, names:str):
         return v
     return AfterValidator(check)
 
-def _chosen_together(v, info):
-    if v and info.data.get('pool_radius') == 'auto': raise InputError(f"pool_shrink {v:g} and pool_radius auto, which chooses both: give a pool_radius too (0: none), or leave pool_shrink out")
-    return v
-
 # %% ../nbs/00_config.ipynb #e4949416
 def _bands(v, info):
     v = subbands(v)
@@ -140,19 +136,16 @@ class Settings(_Strict):
     wavelet_level: int = Field(1, ge=1, le=8, description='levels of decomposition')
     wavelet_kept_subbands: _Bands = Field(('LL',), description='the sub-bands to keep: LL, LH, HL, HH; LL1 is the approximation of level 1, for a second, finer scale')
     wavelet_mode: Literal[MODES] = Field('zero', description='how a map goes on beyond its border')
-    wavelet_transform: Literal['dwt', 'swt', 'none'] = Field('dwt', description='decimated (published), stationary, or none: the maps themselves (PaDiM)')
-    align: Annotated[Literal['smallest', 'largest']|int, _between(1, 256, 'smallest, largest')] = Field(16, description='common grid: of the smallest tap, of the largest, or this many cells a side')
+    wavelet_transform: Literal['dwt', 'swt', 'none'] = Field('swt', description='decimated (published), stationary, or none: the maps themselves (PaDiM)')
+    align: Annotated[Literal['smallest', 'largest']|int, _between(1, 256, 'smallest, largest')] = Field(32, description='common grid: of the smallest tap, of the largest, or this many cells a side')
     align_geometry: Literal['centred', 'stretched'] = Field('centred', description='where coefficients lie: at their true places, or as if they covered exactly the image (published)')
-    reduce: Literal['none', 'random', 'pca'] = Field('none', description='fewer channels: randomly chosen ones (PaDiM), or principal components of the good images')
-    n_channels: int = Field(100, ge=1, le=4096, description='how many channels reduce leaves')
-    cov_reg: float = Field(0.05, ge=0, le=1e6, description='added to the diagonal of the covariance')
+    n_features: int = Field(128, ge=0, le=4096, description='numbers that a position keeps: its channels along so many random orthonormal directions; 0: all channels (published)')
+    cov_reg: float = Field(0.2, ge=0, le=1e6, description='added to the diagonal of the covariance')
     cov_reg_unit: Literal['absolute', 'relative'] = Field('relative', description='of cov_reg: 1 (published), or the mean variance of the channels')
-    pool_radius: Annotated[Literal['auto', 'all']|int, _between(0, 8, 'auto, all')] = Field('auto', description='cells around a position whose vectors it learns from as well; 0: none (published); all: one Gaussian; auto: chosen on painted defects')
-    pool_shrink: Annotated[float, AfterValidator(_chosen_together)] = Field(0.0, ge=0, le=1, description="part of each covariance that is the whole grid's; chosen with pool_radius if that is auto")
+    window: int = Field(2, ge=0, le=8, description='cells around a position whose Gaussians it is compared with as well, the nearest counts; 0: its own alone (published)')
     distance: Literal['squared', 'sqrt'] = Field('sqrt', description='the Mahalanobis distance, squared (published) or not')
-    sigma: float = Field(4.0, ge=0, le=64, description='width of the smoothing, in pixels of the input; 0: none')
+    sigma: float = Field(2.0, ge=0, le=64, description='width of the smoothing, in pixels of the input; 0: none')
     smoothing: Literal['gaussian', 'published'] = Field('gaussian', description="a true Gaussian, or the published kernel")
-    image_score: Literal['max', 'top'] = Field('max', description="an image's score: the map's maximum (published), or the mean of its highest 1%")
     false_alarm_rate: float = Field(0.01, gt=0, lt=1, description='the threshold is set so that this part of the good parts is an alarm')
     seed: int = Field(1024, ge=0, le=2**32-1, description='of everything random')
 
@@ -203,15 +196,14 @@ class RunSettings(_Strict):
 
 # %% ../nbs/00_config.ipynb #05bfa381
 _PUBLISHED = dict(input='crop', image_size=224, wavelet_type='haar', wavelet_level=1, wavelet_kept_subbands=('LL', 'LH', 'HL'),
-                  wavelet_mode='zero', wavelet_transform='dwt', align='smallest', align_geometry='stretched', reduce='none', cov_reg=0.01, cov_reg_unit='absolute',
-                  pool_radius=0, pool_shrink=0.0, distance='squared', sigma=4.0, smoothing='published', image_score='max')
+                  wavelet_mode='zero', wavelet_transform='dwt', align='smallest', align_geometry='stretched', n_features=0, cov_reg=0.01, cov_reg_unit='absolute',
+                  window=0, distance='squared', sigma=4.0, smoothing='published')
 _BEST_IMAGE = {'efficientnet-b0': ('sym4', 1, 2., .1), 'efficientnet-b1': ('sym4', 1, 2., .1), 'efficientnet-b2': ('haar', 1, 4., .1),
                'efficientnet-b3': ('haar', 1, 4., .01), 'efficientnet-b4': ('sym4', 1, 2., .01), 'efficientnet-b5': ('haar', 1, 4., .001),
                'efficientnet-b6': ('haar', 1, 4., .01), 'resnet18': ('sym4', 2, 2., .01)}
 _BEST_IMAGE['efficientnet-lite0'] = _BEST_IMAGE['efficientnet-b0']   # the authors do not use it: those of its nearest relative
 _BEST_PIXEL = {**{f'efficientnet-{v}': ('haar', 1, 2., .1) for v in ('b0', 'b1', 'b2', 'b3', 'b4', 'b5', 'b6', 'lite0')}, 'efficientnet-b5': ('haar', 2, 4., .1),
                'resnet18': ('haar', 1, 2., .001)}
-_RECOMMENDED = {'efficientnet-lite0': dict(wavelet_transform='swt', wavelet_level=2, wavelet_kept_subbands=('LL', 'LL1'), cov_reg=.02)}   # 256 channels a band: two scales cost what one costs resnet18 (448)
 PRESETS = ('recommended', 'published', 'published-image', 'published-pixel')
 
 # %% ../nbs/00_config.ipynb #1be71d63
@@ -222,7 +214,7 @@ def preset(
 )->Settings:
     "The settings of a preset for a backbone, with `overrides` on top."
     choose(name, PRESETS, 'preset')
-    kw = dict(_RECOMMENDED.get(backbone, {}) if name == 'recommended' else _PUBLISHED)
+    kw = {} if name == 'recommended' else dict(_PUBLISHED)
     if name.startswith('published-'):
         best = _BEST_IMAGE if name == 'published-image' else _BEST_PIXEL
         if backbone not in best: raise InputError(f"preset {name!r} has no parameters for {backbone!r}: expected one of {', '.join(best)}, or preset 'published'")

@@ -252,7 +252,7 @@ def run_category(
     result = {'class': cat.name, **metrics, 'time': round(sum(watch.seconds.values()), 3), 'seconds': seconds,
               'images_per_second': dict(fit=round(len(cat.train)/watch.seconds['fit'], 2), predict=round(len(p.scores)/max(watch.seconds['predict'], 1e-9), 2)),
               'n_train': len(cat.train), 'n_test_good': labels.count(0), 'n_test_defective': labels.count(1), 'layout': cat.layout, 'skipped_images': list(cat.skipped), 'census': census(cat).as_dict(), 'odd': odd_about(cat), 'masks': truth.about(), 'stages': watch.summary(),
-              'pooling': model.pooling, 'value_range': model.settings.value_range, 'threshold': alarms(model, labels, p, truth), 'weights_sha256': model.backbone.sha256, 'data_fingerprint': fingerprint(cat), **peak_memory()}
+              'value_range': model.settings.value_range, 'threshold': alarms(model, labels, p, truth), 'weights_sha256': model.backbone.sha256, 'data_fingerprint': fingerprint(cat), **peak_memory()}
     return Outcome(result, cat, model, p, truth.masks, truth.known)
 
 # %% ../nbs/09_experiment.ipynb #7e027872

@@ -27,7 +27,7 @@ from .data import categories, census, detect_layout, elpv_root, fingerprint, wit
 from .jobs import run_jobs, worker_gpu
 from .metrics import PixelTruth, why_undefined
 from .experiment import Stopwatch, attempt_all, identity, odd_about, open_category, open_run, lost_line, peak_memory, provenance, read_truth, run_category, run_folder, run_lock, run_single, stamp, weights_hash, whole_json
-from .search import GRIDS, SEQUENTIAL, each_batch, expand, extract, maps_room, passes, search_passes, settled
+from .search import GRIDS, SEQUENTIAL, each_batch, expand, extract, maps_room, passes, search_passes
 from .spill import SpilledMaps, collect_maps
 
 # %% ../nbs/10_phases.ipynb #cdf55867
@@ -118,7 +118,7 @@ def features(
 # %% ../nbs/10_phases.ipynb #0fd99f84
 SEARCHED = ('wavelet_type', 'wavelet_level', 'wavelet_kept_subbands', 'sigma', 'cov_reg')
 
-BEYOND = ('wavelet_transform', 'align', 'align_geometry', 'cov_reg_unit', 'pool_radius', 'pool_shrink', 'distance', 'image_score')   # the paper's search
+BEYOND = ('wavelet_transform', 'align', 'align_geometry', 'cov_reg_unit', 'n_features', 'window', 'distance')   # beside the paper's search
 
 def params(
     settings:Settings, # A configuration
@@ -266,7 +266,7 @@ def run_search(
 )->list: # What `averaged` gives
     "Every configuration of a grid on all categories, resuming where it was stopped."
     for k in grid: choose(k, (*SEARCHED, *BEYOND), 'setting to search')
-    base, alone = settled(base, grid), run.workers == 1 and not run.scheduler
+    alone = run.workers == 1 and not run.scheduler
     configs, layout, watch = expand(base, grid), detect_layout(run.data_path, run.dataset_type), Stopwatch()
     there = categories(run.data_path, layout)
     names, by_config = [choose(c, there, 'category') for c in run.classes or there], {key_of(params(c)): (params(c), []) for c in configs}
@@ -333,8 +333,8 @@ def _agreement(real:list, synthetic:list)->dict:
     return out
 
 def _strength(p:dict, regs:list)->int:
-    "How regularised a configuration is: one point each for pooling and shrinkage, and the rank of its cov_reg."
-    return (p.get('pool_radius', 0) != 0) + (p.get('pool_shrink', 0) > 0) + regs.index(p['cov_reg'])
+    "How regularised a configuration is: one point for a window, and the rank of its cov_reg."
+    return (p.get('window', 0) > 0) + regs.index(p['cov_reg'])
 
 # %% ../nbs/10_phases.ipynb #add19eb2
 LUCK = 0.02 # of image AUROC
@@ -409,7 +409,6 @@ def run_sequential(
 )->list: # What `averaged` gives, with the number of the stage
     "The sequential search of the paper."
     choose(metric, METRICS, 'metric')
-    base = settled(base, {})
     folder, found = open_run([base], run, extra, {'sequential': [metric]})/base.backbone, []
     for i, grid in enumerate(stages, 1):
         stage = run_search(base, grid, run.model_copy(update=dict(save_path=str(folder), run_name=f'stage{i}')), progress)
@@ -439,7 +438,7 @@ def tidy(
     grid:dict, # {setting: values}, as given
 )->dict:
     "The same grid with checked values in one form, so that the same grid has the same name."
-    first = expand(settled(base, grid), grid)
+    first = expand(base, grid)
     return {k: tuple(dict.fromkeys(getattr(c, k) for c in first)) for k in grid}
 
 # %% ../nbs/10_phases.ipynb #4c574b8c
@@ -454,7 +453,6 @@ def run_phase1(
 )->tuple: # (configurations, folder of the run)
     "A search by the name of its grid."
     grid = search_identity(base, name, axes, metric)
-    base = settled(base, grid)
     if run.selection != 'none' and name == 'sequential': raise InputError('--selection chooses from one grid, and the sequential search has one a stage: use --grid reduced or full')
     folder = run_folder([base], run, grid)
     with run_lock(folder):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FILTERS', 'HALVES', 'filters', 'add_wavelet', 'dwt_matrices', 'max_level', 'level_matrices', 'dwt2', 'resize_matrix',
            'stationary_matrices', 'centre', 'place_matrix', 'tap_matrices', 'grid_matrices', 'grid_size',
-           'WaveletEmbedding']
+           'WaveletEmbedding', 'random_directions']
 
 # %% ../nbs/03_wavelet.ipynb #d896b7ee
 import math
@@ -229,3 +229,14 @@ def __call__(self:WaveletEmbedding,
     out = torch.empty(len(maps[0]), self.grid[0]*self.grid[1], sum(self.channels.values()), dtype=maps[0].dtype, device=maps[0].device)
     self.split(maps, dict(zip(self.bands, out.split([self.channels[b] for b in self.bands], -1))))
     return out
+
+# %% ../nbs/03_wavelet.ipynb #1c023df2
+def random_directions(
+    c:int, # Channels
+    n_features:int, # How many directions to keep; 0: all channels
+    seed:int, # Of the draw
+)->torch.Tensor|None: # [c, n_features], float32, orthonormal columns; None: there are no more channels than that
+    "What reduces vectors to fewer numbers."
+    if not n_features or c <= n_features: return None
+    q, r = np.linalg.qr(np.random.default_rng(seed).standard_normal((c, n_features)))
+    return torch.from_numpy(q*np.sign(r.diagonal())).float()   # with these signs it is drawn evenly
