@@ -8,6 +8,7 @@ __all__ = ['JITTER', 'whitener_rows', 'scatter', 'whitener', 'left_out', 'chunk_
 
 # %% ../nbs/04_gaussian.ipynb #e52fcf47
 import math
+from functools import cached_property
 
 import torch
 from fastcore.basics import patch
@@ -85,6 +86,12 @@ class Gaussian:
         low_rank:bool, # Which of the two forms `W` is of
         left_out:torch.Tensor|None=None, # [N, P], float64: squared distance of each training image from the Gaussian of the others
     ): self.mean, self.W, self.eps, self.low_rank, self.left_out = mean, W, eps, low_rank, left_out
+
+    @cached_property
+    def shifts(self):
+        "The mean of all means [C], and W times what each mean differs from it [P, R], of W's dtype."
+        origin = self.mean.mean(0).to(self.W.dtype)
+        return origin, (self.W @ (self.mean - origin).to(self.W.dtype)[..., None])[..., 0]
 
     def __repr__(self): return f"Gaussian({self.W.shape[0]} positions, {self.W.shape[2]} channels, {'low-rank' if self.low_rank else 'full'} form of {self.W.shape[1]} rows, eps {self.eps:g})"
 
