@@ -9,7 +9,7 @@ __all__ = ['FEW', 'bordered', 'around', 'nearest', 'window_score', 'spared', 'le
 import torch
 
 from .config import InputError, choose
-from .gaussian import Gaussian, JITTER, absolute_reg, whitener_rows
+from .gaussian import Gaussian, JITTER, absolute_reg
 
 # %% ../nbs/04a_window.ipynb #e828a768
 def bordered(
@@ -91,49 +91,37 @@ def left_out_near(
     grid:tuple, # (h, w), P = h w
     cov_reg:float, # Added to the diagonal of the covariance
     r:int, # Cells around a position
+    budget:float=1.0, # Working memory, in GiB
     compact:bool=False, # The full form in float32?
 )->torch.Tensor: # [N, P], float64, squared
     "The distance of every training vector from the nearest Gaussian within r cells, each fitted without its image."
-    (n, p, c), (h, w), k, lam = X.shape, grid, 2*r + 1, (len(X) - 1)*(cov_reg + JITTER)
-    low_rank, dtype = n <= c and not compact, torch.float32 if compact else torch.float64
-    best = torch.full((h + 2*r, w + 2*r, n), torch.inf, dtype=dtype, device=X.device)
-    for i in range(h):
-        mean, W = _row(X, slice(i*w, (i + 1)*w), lam, low_rank)
-        origin, W = mean.mean(0).to(dtype), W.to(dtype)
-        centre = (mean - origin).to(dtype)
-        first, last = max(0, i - r), min(h, i + r + 1)
-        for a in range(0, n, FEW):
-            y = bordered(X[a:a + FEW, first*w:last*w] - origin, (last - first, w), r)
-            near = around(y[i - first:i - first + k])
-            d = spared(*_inner(near, centre, W, k*k, lam if low_rank else None), n)
-            best[i:i + k, :, a:a + FEW] = torch.minimum(best[i:i + k, :, a:a + FEW], _in_place(d, k))
-    return best[r:r + h, r:r + w].flatten(0, 1).T.double()
+    n, (h, w), k = len(X), grid, 2*r + 1
+    eps = (n - 1)/n*(cov_reg + JITTER)   # so that N times it is lambda
+    g = Gaussian.fit(X, eps - JITTER, budget, compact=compact, spare=False)
+    out = []
+    for x in X.split(FEW):
+        y = bordered(x - g.shifts[0], grid, r)
+        d = y.new_empty(h, w, k, k, len(x))
+        for i in range(h): d[i] = spared(*_inner(g, i*w, around(y[i:i + k]), k*k, n), n).view(d[i].shape)
+        out.append(nearest(d).double())
+    return torch.cat(out)
 
-def _row(X, at, lam, low_rank):
-    "Means and factors of a row of the grid, in float64."
-    x = X[:, at].transpose(0, 1).double()
-    mean = x.mean(1)
-    x -= mean[:, None]
-    if low_rank: return mean, whitener_rows(x @ x.mT, lam, x)
-    eye = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
-    return mean, whitener_rows(x.mT @ x, lam, eye.expand(len(x), -1, -1))
+def _inner(g, first, near, cells, n):
+    "The products <y, y>, <y, z> and <z, z> of the text, of the vectors around a row of Gaussians."
+    at = slice(first, first + len(near))
+    origin, shift = g.shifts
+    u = torch.baddbmm(-shift[at, None], near, g.W[at].mT)
+    yy, yz = _products(u, cells)
+    if g.low_rank:
+        y2, yz2 = _products(near - (g.mean[at] - origin)[:, None], cells)
+        yy, yz = (y2 - yy)/g.eps, (yz2 - yz)/g.eps
+    yy, yz = yy/n, yz/n
+    return yy, yz, yy[:, cells//2, None]
 
-def _inner(near, centre, W, cells, lam):
-    "The products <y, y>, <y, z> and <z, z> of the text; `lam` says that W is of the low-rank form."
-    u = torch.baddbmm(-(W @ centre[..., None]).mT, near, W.mT).unflatten(1, (cells, -1))
-    own = slice(cells//2, cells//2 + 1)
-    yy, yz = torch.linalg.vector_norm(u, dim=-1).square_(), (u*u[:, own]).sum(-1)
-    if lam is not None:
-        y = (near - centre[:, None]).unflatten(1, (cells, -1))
-        yy, yz = (y.square().sum(-1) - yy)/lam, ((y*y[:, own]).sum(-1) - yz)/lam
-    return yy, yz, yy[:, own]
-
-def _in_place(d, k):
-    "[2r + 1, w + 2r, B]: the smallest of the distances [w, (2r + 1)², B] of a row of Gaussians, at their cells."
-    d, w = d.unflatten(1, (k, k)), len(d)
-    best = d.new_full((k, w + k - 1, d.shape[-1]), torch.inf)
-    for x in range(k): best[:, x:x + w] = torch.minimum(best[:, x:x + w], d[:, :, x].transpose(0, 1))
-    return best
+def _products(u, cells):
+    "[w, K, B] each: of the vectors [w, K B, R] with themselves, and with the one in the middle of the K cells."
+    u = u.unflatten(1, (cells, -1))
+    return torch.linalg.vector_norm(u, dim=-1).square_(), (u*u[:, cells//2, None]).sum(-1)
 
 # %% ../nbs/04a_window.ipynb #b1e12724
 def fit_gaussian(
@@ -145,7 +133,8 @@ def fit_gaussian(
 )->Gaussian:
     "The Gaussian that the settings describe."
     if len(X) < 2: raise InputError(f"{len(X)} training image(s): expected at least 2 good images to estimate a covariance")
-    reg, compact = absolute_reg(X, settings), settings.n_features > 0
-    g = Gaussian.fit(X, reg, budget, compact=compact, spare=spare and not settings.window)
-    if spare and settings.window and len(X) > 2: g.left_out = left_out_near(X, grid, reg, settings.window, compact)
+    reg, compact, r = absolute_reg(X, settings), settings.n_features > 0, settings.window
+    near = left_out_near(X, grid, reg, r, budget, compact) if spare and r and len(X) > 2 else None   # first: there is room for one Gaussian
+    g = Gaussian.fit(X, reg, budget, compact=compact, spare=spare and not r)
+    if near is not None: g.left_out = near
     return g
