@@ -1,4 +1,4 @@
-"anomalib's PaDiM and PatchCore beside WE-PaDiM, on one category: same weights, same pictures, same measures. `make peers`."
+"anomalib's PaDiM and PatchCore beside WE-PaDiM on one category: same weights, pictures and measures. `make peers`."
 import hashlib, importlib.util, io, os, subprocess, sys, tempfile, time, warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -31,7 +31,7 @@ TITLES = {'recommended': 'WE-PaDiM recommended', 'recommended-own-view': 'WE-PaD
           'published': 'WE-PaDiM published', 'published-own-view': 'WE-PaDiM published, own view',
           'padim': 'anomalib PaDiM', 'patchcore': 'anomalib PatchCore'}
 HELD_OUT = 'patchcore-threshold'   # no method of its own: what PatchCore's threshold comes from
-CHANGES = {'as they are': 'unchanged', 'turned': 'up to 10 degrees', 'shifted': 'up to 5%', 'brightness': 'times 0.8 to 1.2'}
+CHANGES = {'as they are': '', 'turned': 'up to 10 degrees', 'shifted': 'up to 5%', 'brightness': 'times 0.8 to 1.2'}
 ROBUST = ('recommended', 'published', 'patchcore')
 COLOURS = dict(zip(TITLES, ('#0072B2', '#56B4E9', '#D55E00', '#E69F00', '#009E73', '#000000')))
 MARKERS = dict(zip(TITLES, 'oDsP^v'))
@@ -142,7 +142,7 @@ class Anomalib:
         theirs, ours = self.model.feature_extractor(normalised(x)), dict(zip(self.backbone.taps, self.backbone(x)))
         for layer, there in theirs.items():
             off = float((there - ours[layer]).abs().max()/ours[layer].abs().max())
-            if off > 1e-4: raise InputError(f"anomalib's {layer} differs from that of WE-PaDiM by {off:.2g} of its maximum")
+            if off > 1e-4: raise InputError(f"anomalib's {layer} is not WE-PaDiM's: off by {off:.2g} of its maximum")
 
 
 def view_of(settings): return dict(input=settings.input, size=settings.image_size)
@@ -200,7 +200,8 @@ class quick_selection:
             start = time.perf_counter()
             self.shipped(sampler, i)
             times.append(time.perf_counter() - start)
-        return dict(selection_steps=self.steps, selection_seconds_as_shipped=round(float(np.median(times))*self.steps, 1))
+        as_shipped = float(np.median(times))*self.steps
+        return dict(selection_steps=self.steps, selection_seconds_as_shipped=round(as_shipped, 1))
 
 
 # --- what is measured
@@ -224,7 +225,7 @@ def measure(method, settings, cat, weights):
     found = dict(fit_seconds=round(fitted - start, 2), images_per_second=round(len(test)/(done - fitted), 2),
                  model_bytes=peer.n_bytes(), peak_bytes=peak, peak_bytes_before_fit=before, threshold=peer.threshold)
     changes = {'as they are': scores.tolist()}
-    if method in ROBUST: changes |= {how: changed_scores(peer, cat, how) for how in CHANGES if how != 'as they are'}
+    if method in ROBUST: changes |= {how: changed_scores(peer, cat, how) for how, much in CHANGES.items() if much}
     return dict(**metrics, **found, **peer.about(), scores=changes, labels=labels)
 
 
@@ -267,9 +268,10 @@ def key_of(method, settings, cat, weights):
     packages = ['wepadim', 'torch', 'torchvision', 'numpy', 'pillow']
     if of_anomalib(method): packages += ['anomalib', 'timm', 'kornia']
     own = {} if of_anomalib(method) else dict(code=code_hash())
-    return dict(measure=MEASURE, method=method, settings=settings.model_dump(mode='json'), seed=settings.seed, batch=BATCH,
-                coreset=CORESET if method in ('patchcore', HELD_OUT) else None, threads=cpu_count(),
-                weights_sha256=hashlib.sha256(weights.read_bytes()).hexdigest(), data_fingerprint=fingerprint(cat),
+    coreset = CORESET if method in ('patchcore', HELD_OUT) else None
+    return dict(measure=MEASURE, method=method, settings=settings.model_dump(mode='json'), seed=settings.seed,
+                batch=BATCH, coreset=coreset, threads=cpu_count(),
+                weights_sha256=sha256(weights), data_fingerprint=fingerprint(cat),
                 versions={p: version(p) for p in packages}, **own)
 
 
@@ -278,6 +280,9 @@ def code_hash():
     h = hashlib.sha256()
     for f in sorted(Path(wepadim.__file__).parent.glob('*.py')): h.update(f.read_bytes())
     return h.hexdigest()
+
+
+def sha256(path): return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def part_file(folder, method): return folder/'methods'/f'{method}.json'
@@ -303,15 +308,16 @@ def quiet():
     return {**os.environ, **({} if sys.stderr.isatty() else {'TQDM_DISABLE': '1'})}
 
 
-def run_all(cat, weights, folder):
+def run_all(cat, weights, folder, argv):
     "Measure each method in a process of its own, so that its peak of memory is its own; what is there is used again."
     found, failed, todo = {}, [], methods()
     for i, (method, settings) in enumerate(todo.items(), 1):
-        key, label = key_of(method, settings, cat, weights), f"{i}/{len(todo)} {TITLES.get(method, 'held-out fit for PatchCore')}"
+        key, name = key_of(method, settings, cat, weights), TITLES.get(method, 'held-out fit for PatchCore')
+        label = f'{i}/{len(todo)} {name}'
         old = kept(folder, method, key)
         say(f"{label}: {'used again' if old else 'running'}")
         start, code = time.perf_counter(), 0
-        if not old: code = subprocess.run([sys.executable, __file__, *sys.argv[1:], '--only', method], env=quiet()).returncode
+        if not old: code = subprocess.run([sys.executable, __file__, *argv, '--only', method], env=quiet()).returncode
         if code in (2, 130, 143): sys.exit(code)   # the method's own process has said why
         found[method] = old or kept(folder, method, key)
         if code or not found[method]: failed.append(method)
@@ -339,14 +345,16 @@ def robust_rows(found):
     for m in (m for m in ROBUST if m in found):
         threshold = found.get(HELD_OUT, {}).get('threshold') if m == 'patchcore' else found[m]['threshold']
         for how, scores in found[m]['scores'].items():
-            rows.append(dict(method=TITLES[m], change=how, **judged(np.array(found[m]['labels'], bool), np.array(scores), threshold)))
+            labels = np.array(found[m]['labels'], bool)
+            rows.append(dict(method=TITLES[m], change=how, **judged(labels, np.array(scores), threshold)))
     return rows
 
 
 def judged(labels, scores, threshold):
     rate = lambda x: None if threshold is None or not len(x) else round(float((x >= threshold).mean()), 4)
-    return dict(img_auc=image_metrics(labels, scores)['img_auc'], false_alarms=rate(scores[~labels]),
-                detected=rate(scores[labels]), threshold=threshold, good=int((~labels).sum()), defective=int(labels.sum()))
+    good, bad = scores[~labels], scores[labels]
+    return dict(img_auc=image_metrics(labels, scores)['img_auc'], false_alarms=rate(good), detected=rate(bad),
+                threshold=threshold, good=len(good), defective=len(bad))
 
 
 def in_percent(rows):
@@ -354,21 +362,26 @@ def in_percent(rows):
     t = pd.DataFrame(rows)
     for c in ('img_auc', 'pixel_auc', 'aupro', 'false_alarms', 'detected'):
         if c in t: t[c] = ['-' if pd.isna(x) else f'{100*x:.2f}' for x in t[c]]
+    if 'threshold' in t: t['threshold'] = ['-' if pd.isna(x) else f'{x:.4g}' for x in t['threshold']]
     return t.to_string(index=False)
 
 
 def captions(cat, found):
     "What the tables do not say themselves."
     n, held = len(cat.train), found.get(HELD_OUT, {})
-    lines = [f'{cat.name}: {n} training and {len(cat.test)} test images; {BACKBONE}, the same weights file, {cpu_count()} threads',
-             'every method sees the whole image at 256 x 256, decoded by the same code; "own view" is that of the preset',
-             f'fit and images/s are from files, decoding included, at batch {BATCH}; each method in a process of its own',
+    lines = [f'{cat.name}: {n} training, {len(cat.test)} test images; {BACKBONE}, one weights file, {cpu_count()} threads',
+             'every method sees the whole image at 256 x 256, decoded by the same code; "own view": the preset\'s',
+             f'fit and images/s are from files, decoding included, at batch {BATCH}; each method in its own process',
+             'peak memory is that of the whole process, libraries included, until the last test image is scored',
              "WE-PaDiM's fit includes its thresholds; the models of anomalib have none from good images alone",
              'PaDiM: 100 channels of layer1 to layer3; PatchCore: layer2 and layer3, coreset 10%, 9 neighbours']
     if shipped := found.get('patchcore', {}).get('selection_seconds_as_shipped'):
-        lines.append(f"PatchCore's coreset is chosen with a faster product here; as shipped, that alone would take about {shipped:.0f} s")
-    if held: lines.append(f"PatchCore's threshold: 99% quantile of {held['held_out']} good training images, a fifth, scored by a bank without them")
-    changes = ', '.join(f'{k} {v}' for k, v in CHANGES.items() if k != 'as they are')
+        lines.append("PatchCore's coreset is chosen by a faster product here, in the same way; "
+                     f'as shipped, that alone would take about {shipped:.0f} s')
+    if held:
+        lines.append("PatchCore's threshold: 99% quantile of "
+                     f"{held['held_out']} good training images, a fifth, scored by a memory bank without them")
+    changes = ', '.join(f'{k} {v}' for k, v in CHANGES.items() if v)
     return lines + [f'changes, drawn for each test image: {changes}']
 
 
@@ -376,8 +389,8 @@ def captions(cat, found):
 
 def draw_peers(rows, title):
     "Quality against cost, a column each cost."
-    costs = {'fit_seconds': 'fit, seconds', 'images_per_second': 'predict, images a second', 'model_mib': 'saved model, MiB',
-             'peak_gib': 'peak memory, GiB'}
+    costs = {'fit_seconds': 'fit, seconds', 'images_per_second': 'predict, images a second',
+             'model_mib': 'saved model, MiB', 'peak_gib': 'peak memory, GiB'}
     worth = {'img_auc': 'image AUROC, %', 'pixel_auc': 'pixel AUROC, %', 'aupro': 'AUPRO, %'}
     worth = {k: v for k, v in worth.items() if any(r[k] is not None for r in rows)}
     fig, axs = figure(max(1, len(worth)), len(costs), (2.9, 2.5))
@@ -396,7 +409,9 @@ def dots(ax, rows, x, y, xlabel, ylabel):
         ax.scatter(r[x], 100*r[y], s=55, c=COLOURS[m], marker=MARKERS[m], label=r['method'], alpha=.85, edgecolors='w')
     ax.set_xscale('log')
     for axis in (ax.xaxis.set_major_formatter, ax.xaxis.set_minor_formatter): axis(FuncFormatter(few_ticks))
-    ax.set(xlabel=xlabel, ylabel=ylabel)
+    low = min(100*r[y] for r in rows if r[y] is not None)
+    room = max(.5, (100 - low)*.1)   # none above 100%, but half a point
+    ax.set(xlabel=xlabel, ylabel=ylabel, ylim=(low - room, 100 + room))
     ax.grid(alpha=.25)
 
 
@@ -426,7 +441,7 @@ def draw_robust(rows, title):
 
 def write_picture(fig, path):
     png = io.BytesIO()
-    fig.savefig(png, format='png')
+    fig.savefig(png, format='png', dpi=110)
     plt.close(fig)
     write_atomic(path, png.getvalue())
 
@@ -436,16 +451,19 @@ def write_picture(fig, path):
 def report(cat, weights, folder, found):
     "Tables and pictures of what was measured."
     rows, robust, about = peer_rows(found), robust_rows(found), captions(cat, found)
-    for name, table in (('peers', rows), ('robustness', robust)): write_atomic(folder/f'{name}.csv', pd.DataFrame(table).to_csv(index=False))
+    for name, table in (('peers', rows), ('robustness', robust)):
+        write_atomic(folder/f'{name}.csv', pd.DataFrame(table).to_csv(index=False))
     keys = {m: whole_json(part_file(folder, m))['key'] for m in found}
-    common = dict(weights_sha256=hashlib.sha256(weights.read_bytes()).hexdigest(), data_fingerprint=fingerprint(cat))
-    write_json(folder/'peers.json', dict(category=cat.name, layout=cat.layout, n_train=len(cat.train), n_test=len(cat.test),
-               anomalib=version('anomalib'), seed=preset('recommended').seed, **common, about=about, rows=rows, robustness=robust,
-               threshold_of_patchcore=found.get(HELD_OUT), methods=keys, **provenance()))
+    head = dict(category=cat.name, layout=cat.layout, n_train=len(cat.train), n_test=len(cat.test),
+                seed=preset('recommended').seed, weights_sha256=sha256(weights), data_fingerprint=fingerprint(cat),
+                anomalib=next((k['versions']['anomalib'] for m, k in keys.items() if of_anomalib(m)), None))
+    write_json(folder/'peers.json', dict(**head, about=about, rows=rows, robustness=robust, methods=keys,
+                                         threshold_of_patchcore=found.get(HELD_OUT), **provenance()))
     title = f'{cat.name}: {len(cat.train)} training, {len(cat.test)} test images, {BACKBONE}, {cpu_count()} threads'
     write_picture(draw_peers(rows, title), folder/'peers.png')
-    if robust: write_picture(draw_robust(robust, f'{title}; dotted: the stated rate of false alarms'), folder/'robustness.png')
-    print(in_percent(rows), in_percent(robust), '\n'.join(about), f'written to {folder}', sep='\n\n')
+    if robust: write_picture(draw_robust(robust, f'{title}; dotted: the stated false alarms'), folder/'robustness.png')
+    tables = [in_percent(t) for t in (rows, robust) if t]
+    print(*tables, '\n'.join(about), f'written to {folder}', sep='\n\n')
 
 
 def parse(argv):
@@ -455,7 +473,7 @@ def parse(argv):
     p.add_argument('--weights', help=f'a weights file of {BACKBONE}, or its folder (default: WEPADIM_WEIGHTS)')
     p.add_argument('--max_train', type=int, help='only so many training images (default: all)')
     p.add_argument('--max_test', type=int, help='only so many test images (default: all)')
-    p.add_argument('--save_path', default=str(ROOT/'results'/'peers'), help='folder of the results (default: results/peers)')
+    p.add_argument('--save_path', default=str(ROOT/'results'/'peers'), help='for results (default: results/peers)')
     p.add_argument('--only', metavar='METHOD', help=f"measure one method in this process: {', '.join(methods())}")
     return p.parse_args(argv)
 
@@ -473,7 +491,7 @@ def peers(argv=None):
     folder = Path(args.save_path)/''.join(c if c.isalnum() or c in '._-' else '_' for c in cat.name)
     if args.only: return run_one(args.only, methods()[args.only], cat, weights, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with run_lock(folder): found, failed = run_all(cat, weights, folder)
+    with run_lock(folder): found, failed = run_all(cat, weights, folder, sys.argv[1:] if argv is None else argv)
     if set(found) - {HELD_OUT}: report(cat, weights, folder, found)
     if failed: sys.exit(f"peers: failed: {', '.join(failed)}; what is finished is kept: run it again to go on")
 
