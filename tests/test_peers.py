@@ -32,14 +32,14 @@ def said(tool, capsys, *argv):
 
 
 def test_a_preset_is_measured(tool, painted_cells, weights, tmp_path):
-    argv = ['--data_path', painted_cells, '--weights', weights, '--save_path', tmp_path/'out', '--max_train', 8, '--max_test', 8]
+    argv = ['--data_path', painted_cells, '--weights', weights, '--save_path', tmp_path/'out', '--max_train', 4, '--max_test', 4]
     tool.peers([str(a) for a in argv] + ['--only', 'published'])
     part = json.loads((tmp_path/'out'/'cell'/'methods'/'published.json').read_text())
     result, scores = part['result'], part['result']['scores']
-    assert list(scores) == list(tool.CHANGES) and {len(s) for s in scores.values()} == {8}
+    assert list(scores) == list(tool.CHANGES) and {len(s) for s in scores.values()} == {4}
     assert all(scores['as they are'] != scores[how] for how in ('turned', 'shifted', 'brightness'))
     assert result['aupro'] is not None and result['peak_bytes'] > result['model_bytes'] > 2**20
-    cat = tool.limit(tool.chosen_category(painted_cells, 'cell', 1024), 8, 8)
+    cat = tool.limit(tool.chosen_category(painted_cells, 'cell', 1024), 4, 4)
     assert tool.kept(tmp_path/'out'/'cell', 'published', tool.key_of('published', tool.methods()['published'], cat, weights))
     tool.report(cat, weights, tmp_path/'out'/'cell', {'published': result})
     assert {p.name for p in (tmp_path/'out'/'cell').iterdir()} == {'methods', 'peers.csv', 'peers.json', 'peers.png', 'robustness.csv', 'robustness.png'}
