@@ -37,7 +37,7 @@ bench: $(STAMP)  ## measure the search beside a direct implementation; writes re
 	@"$(BIN)/python" tools/run_notebook.py nbs/experiments/benchmark.ipynb results/benchmark/benchmark.ipynb
 	@"$(BIN)/python" -m json.tool results/benchmark/benchmark.json | head -9
 
-STUDY := explanations/where_the_defect_is explanations/choosing_without_labels explanations/few_images_moving_parts experiments/baselines
+STUDY := explanations/where_the_defect_is explanations/false_alarms explanations/choosing_without_labels explanations/few_images_moving_parts experiments/baselines
 
 study: $(STAMP)  ## measure every option on WEPADIM_DATA, or on the solar cells; goes on where it was stopped; writes results/study
 	@mkdir -p results/study

@@ -139,7 +139,7 @@ class Settings(_Strict):
     wavelet_transform: Literal['dwt', 'swt', 'none'] = Field('swt', description='decimated (published), stationary, or none: the maps themselves (PaDiM)')
     align: Annotated[Literal['smallest', 'largest']|int, _between(1, 256, 'smallest, largest')] = Field(32, description='common grid: of the smallest tap, of the largest, or this many cells a side')
     align_geometry: Literal['centred', 'stretched'] = Field('centred', description='where coefficients lie: at their true places, or as if they covered exactly the image (published)')
-    n_features: int = Field(128, ge=0, le=4096, description='numbers that a position keeps: its channels along so many random orthonormal directions; 0: all channels (published)')
+    n_features: int = Field(128, ge=0, le=4096, description='numbers that a position keeps, at most: its channels along so many random orthonormal directions; 0: all channels (published)')
     cov_reg: float = Field(0.2, ge=0, le=1e6, description='added to the diagonal of the covariance')
     cov_reg_unit: Literal['absolute', 'relative'] = Field('relative', description='of cov_reg: 1 (published), or the mean variance of the channels')
     window: int = Field(2, ge=0, le=8, description='cells around a position whose Gaussians it is compared with as well, the nearest counts; 0: its own alone (published)')
