@@ -109,7 +109,7 @@ def fit(cls:Gaussian,
     n, p, c = X.shape
     if n < 2: raise InputError(f"{n} training image(s): expected at least 2 good images to estimate a covariance")
     if low_rank is None: low_rank = n <= c and not compact
-    eps, step = cov_reg + JITTER, chunk_size(n, c, low_rank, budget)
+    eps, step = cov_reg + JITTER, chunk_size(n, c, low_rank, min(budget, .1) if compact else budget)   # small matrices need no more
     mean = torch.empty(p, c, dtype=torch.float64, device=X.device)
     W = torch.empty(p, n if low_rank else c, c, dtype=torch.float32 if compact else torch.float64, device=X.device)
     out = torch.empty(n, p, dtype=torch.float64, device=X.device) if spare and n > 2 else None
