@@ -143,6 +143,7 @@ def window_grams(
         norm[_beyond(at, step, grid).to(norm.device), 0, few] = inf
     return torch.cat([x @ x.mT, x @ y.mT], -1), norm
 
+# %% ../nbs/07_search.ipynb #4de05353
 def put_nearest(
     out:torch.Tensor, # [M, P], changed in place
     d:torch.Tensor, # [p, oM]: distances from the Gaussians at `at`

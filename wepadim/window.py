@@ -84,6 +84,24 @@ def spared(
     return ((n - 1)*(gg + c*gz.square()/(1 - c*zz))).clamp_(min=0)
 
 # %% ../nbs/04a_window.ipynb #c548cb20
+def _inner(g, first, near, cells, n):
+    "The products <y, y>, <y, z> and <z, z> of the text, of the vectors around a row of Gaussians."
+    at = slice(first, first + len(near))
+    origin, shift = g.shifts
+    u = torch.baddbmm(-shift[at, None], near, g.W[at].mT)
+    yy, yz = _products(u, cells)
+    if g.low_rank:
+        y2, yz2 = _products(near - (g.mean[at] - origin)[:, None], cells)
+        yy, yz = (y2 - yy)/g.eps, (yz2 - yz)/g.eps
+    yy, yz = yy/n, yz/n
+    return yy, yz, yy[:, cells//2, None]
+
+def _products(u, cells):
+    "[w, K, B] each: of the vectors [w, K B, R] with themselves, and with the one in the middle of the K cells."
+    u = u.unflatten(1, (cells, -1))
+    return torch.linalg.vector_norm(u, dim=-1).square_(), (u*u[:, cells//2, None]).sum(-1)
+
+# %% ../nbs/04a_window.ipynb #993366ba
 FEW = 16   # training images at once
 
 def left_out_near(
@@ -105,23 +123,6 @@ def left_out_near(
         for i in range(h): d[i] = spared(*_inner(g, i*w, around(y[i:i + k]), k*k, n), n).view(d[i].shape)
         out.append(nearest(d).double())
     return torch.cat(out)
-
-def _inner(g, first, near, cells, n):
-    "The products <y, y>, <y, z> and <z, z> of the text, of the vectors around a row of Gaussians."
-    at = slice(first, first + len(near))
-    origin, shift = g.shifts
-    u = torch.baddbmm(-shift[at, None], near, g.W[at].mT)
-    yy, yz = _products(u, cells)
-    if g.low_rank:
-        y2, yz2 = _products(near - (g.mean[at] - origin)[:, None], cells)
-        yy, yz = (y2 - yy)/g.eps, (yz2 - yz)/g.eps
-    yy, yz = yy/n, yz/n
-    return yy, yz, yy[:, cells//2, None]
-
-def _products(u, cells):
-    "[w, K, B] each: of the vectors [w, K B, R] with themselves, and with the one in the middle of the K cells."
-    u = u.unflatten(1, (cells, -1))
-    return torch.linalg.vector_norm(u, dim=-1).square_(), (u*u[:, cells//2, None]).sum(-1)
 
 # %% ../nbs/04a_window.ipynb #b1e12724
 def fit_gaussian(
