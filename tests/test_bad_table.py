@@ -344,7 +344,7 @@ def _half(folder): p = next(folder.rglob('config.json')); p.write_text(p.read_te
 def _not_json(folder): next(folder.rglob('config.json')).write_text('[]')
 
 
-@pytest.mark.parametrize('change,flags,says', [(_half, '', ['config.json', '--overwrite']), (_not_json, '', ['config.json']), (lambda f: None, '--sigma 9', ['another run', 'sigma 4.0 there, 9.0 now', '--run_name'])], ids=['half-written', 'not a config', "another run's"])
+@pytest.mark.parametrize('change,flags,says', [(_half, '', ['config.json', '--overwrite']), (_not_json, '', ['config.json']), (lambda f: None, '--sigma 9', ['another run', 'sigma 2.0 there, 9.0 now', '--run_name'])], ids=['half-written', 'not a config', "another run's"])
 def test_result_folders(change, flags, says, few, tmp_path, call):
     run = lambda *more: call('wepadim_run', '--data_path', few, '--save_path', tmp_path, '--run_name', 'mine', *SMALL, *more)
     assert run()[0] == 0

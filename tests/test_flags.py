@@ -74,7 +74,7 @@ def recorder(monkeypatch):
 
 
 RUN = dict(classes='cell', max_train_samples=16, max_test_samples=9, train_batch_size=5, test_batch_size=3, gpu_id=0, amp=True, memory_budget=1.5, workers=2, skip_bad_images=True, large_masks=True, overwrite=True, run_name='r', weights='{weights}', data_path='{data}')
-DETECTOR = dict(preset='recommended', taps='blocks.1 blocks.2', input='crop', image_size=64, value_range='0 200', wavelet_type='db2', wavelet_level=1, wavelet_kept_subbands='LL LH', wavelet_mode='symmetric', wavelet_transform='dwt', align=5, align_geometry='stretched',
+DETECTOR = dict(preset='recommended', taps='blocks.1 blocks.2', input='crop', image_size=64, value_range='0 200', wavelet_type='db2', wavelet_level=2, wavelet_kept_subbands='LL LH', wavelet_mode='symmetric', wavelet_transform='dwt', align=5, align_geometry='stretched',
                 n_features=12, cov_reg=.3, cov_reg_unit='absolute', window=1, distance='squared', sigma=3, smoothing='published', seed=7)
 VIEW = dict(preset='recommended', input='crop', image_size=64)
 CLUSTER = dict(workers=None, scheduler='tcp://127.0.0.1:9')

@@ -89,7 +89,7 @@ class Ours:
     @property
     def value_range(self): return self.model.settings.value_range
 
-    def about(self): return dict(pooling=self.model.pooling)
+    def about(self): return {}   # the settings say it all
 
 
 class Anomalib:
