@@ -21,9 +21,8 @@ from .data import Sample, categories, category, detect_layout, elpv_root, finger
 from .images import load_image, load_mask
 from .experiment import pixel_truth, provenance, weights_hash, whole_json
 from .phases import features
-from .search import embed_all, embedding_of, evaluate, pass_distances
+from .search import embed_all, embedding_of, evaluate, fitted_distances, pass_distances
 from .wavelet import random_directions
-from .window import fit_gaussian, window_score
 
 # %% ../nbs/10a_study.ipynb #2f1a960f
 def study_categories(
@@ -181,7 +180,5 @@ def reduced_rows(
 
 def _reduced(x, n, settings, grid, labels, truth):
     "The metrics of a detector on reduced vectors."
-    g = fit_gaussian(x[:n], grid, settings, spare=False)
-    d2 = torch.cat([window_score(g, y, grid, settings.window) for y in x[n:].split(32)])
-    _, metrics, _ = evaluate(settings, d2, grid, labels, truth)
+    _, metrics, _ = evaluate(settings, fitted_distances(settings, x, n, grid), grid, labels, truth)
     return {k: metrics[k] for k in ('img_auc', 'pixel_auc', 'aupro')}
