@@ -17,7 +17,7 @@ BREAKS = [
     ('wavelet', '03_wavelet', "{(b, j): as_x(down[r, j]) @ x @ as_x(across[c, j]).mT", "{(b, j): as_x(down[c, j]) @ x @ as_x(across[r, j]).mT", 'test_reference.py'),
     ('wavelet', '03_wavelet', "m[at, (at + i - c) % n] += row[i]", "m[at, (at + i - c + 1) % n] += row[i]", 'test_properties.py'),
     ('wavelet', '03_wavelet', "return (2**level - 1)*start - float(", "return (2**level - 1)*start + float(", 'test_properties.py'),
-    ('gaussian', '04_gaussian', "((n - 1)*c**2*q/(1 - c*q))", "(n*c**2*q/(1 - c*q))", 'test_trust.py'),
+    ('gaussian', '04_gaussian', "((n - 1)*c**2*q/rest)", "(n*c**2*q/rest)", 'test_trust.py'),
     ('gaussian', '04_gaussian', "lam, c = (n - 1)*eps, n/(n - 1)", "lam, c = n*eps, n/(n - 1)", 'test_trust.py'),
     ('window', '04a_window', "torch.minimum(at, d[:, y, x], out=at)", "torch.minimum(at, d[:, x, y], out=at)", 'test_gpu.py'),
     ('window', '04a_window', "gz = yz + zz/(n - 1)", "gz = yz - zz/(n - 1)", 'test_gpu.py'),
@@ -28,7 +28,7 @@ BREAKS = [
     ('thresholds', '05b_thresholds', "int(np.ceil((len(scores) + 1)*(1 - rate)))", "int(np.ceil((len(scores) + 1)*(1 - 2*rate)))", 'test_trust.py'),
     ('choosing', '05c_choosing', "if v >= max(scores.values()) - tolerance]", "if v >= max(scores.values()) + tolerance]", 'test_trust.py'),
     ('model', '06_model', "(self._U @ d.reshape(len(d), *self.embedding.grid) @ self._V.T)", "(self._U @ d.reshape(len(d), *self.embedding.grid).mT @ self._V.T)", 'test_reference.py'),
-    ('search', '07_search', "return (y < 0) | (y >= grid[0])", "return (y < 0) | (y > grid[0])", 'test_phases.py'),
+    ('search', '07_search', "torch.minimum(at, spread(d.view(1, b - a, k, k, m)), out=at)", "torch.maximum(at, spread(d.view(1, b - a, k, k, m)), out=at)", 'test_phases.py'),
     ('experiment', '09_experiment', "same = old.get('identity') == ident and", "same = old.get('identity') != ident and", 'test_trust.py'),
 ]
 

@@ -63,7 +63,8 @@ def left_out(
         inv = whitener_rows(A, lam, torch.eye(n, dtype=X.dtype, device=X.device).expand(p, n, n))
         q = 1 - lam*inv.square().sum(1)
     else: q = whitener_rows(A, lam, X.mT).square().sum(1)
-    return ((n - 1)*c**2*q/(1 - c*q)).clamp_(min=0)
+    rest = (1 - c*q).clamp_(min=torch.finfo(q.dtype).eps)   # rounding must not make it zero
+    return ((n - 1)*c**2*q/rest).clamp_(min=0)
 
 # %% ../nbs/04_gaussian.ipynb #392031e2
 def chunk_size(
@@ -103,7 +104,7 @@ def fit(cls:Gaussian,
     budget:float=1.0, # Working memory, in GiB
     low_rank:bool|None=None, # Which form; None: the smaller
     compact:bool=False, # The full form with factors in float32?
-    spare:bool=True, # Also score each training image against the others?
+    leave_one_out:bool=True, # Also score each training image against the others?
 ):
     "Mean and covariance over the first axis, at every position. Needs at least 2 training images and finite features."
     n, p, c = X.shape
@@ -112,7 +113,7 @@ def fit(cls:Gaussian,
     eps, step = cov_reg + JITTER, chunk_size(n, c, low_rank, min(budget, .1) if compact else budget)   # small matrices need no more
     mean = torch.empty(p, c, dtype=torch.float64, device=X.device)
     W = torch.empty(p, n if low_rank else c, c, dtype=torch.float32 if compact else torch.float64, device=X.device)
-    out = torch.empty(n, p, dtype=torch.float64, device=X.device) if spare and n > 2 else None
+    out = torch.empty(n, p, dtype=torch.float64, device=X.device) if leave_one_out and n > 2 else None
     for i in range(0, p, step):
         at, x = slice(i, i + step), X[:, i:i+step].transpose(0, 1).double()
         mean[at] = x.mean(1)

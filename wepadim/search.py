@@ -230,7 +230,7 @@ def fitted_distances(
     budget:float=0.5, # Working memory, in GiB
 )->torch.Tensor: # [M, P], float64, squared
     "The distances of a configuration that reduces its vectors, by fitting it."
-    g = fit_gaussian(x[:n], grid, config, budget, spare=False)
+    g = fit_gaussian(x[:n], grid, config, budget, leave_one_out=False)
     return torch.cat([window_score(g, y, grid, config.window) for y in x[n:].split(32)])
 
 # %% ../nbs/07_search.ipynb #aac9db52
