@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np, pytest, torch
 from hypothesis import HealthCheck, assume, given, settings, strategies as st
 
-from wepadim.config import BACKBONES, InputError, RunSettings, Settings, read_json, subbands, write_json
+from wepadim.config import BACKBONES, InputError, RunSettings, Settings, subbands
+from wepadim.errors import read_json, write_json
 from wepadim.data import category
 from wepadim.maps import map_matrices
 from wepadim.metrics import aupro, auroc, average_precision, f1_max, image_metrics, pixel_metrics

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np, psutil, pytest, torch
 from PIL import Image
 
-from wepadim.config import CannotWrite, InputError, RunSettings, preset, write_atomic
+from wepadim.errors import CannotWrite, write_atomic
+from wepadim.config import InputError, RunSettings, preset
 from wepadim.data import category
 from wepadim.experiment import run_lock, run_single
 from wepadim.model import WEPaDiM

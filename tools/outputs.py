@@ -141,7 +141,7 @@ def fit(nb, limit=LIMIT):
 def finish(nb, path):
     "Clean and stamp the notebook and write it; returns its size."
     from nbdev.clean import clean_nb
-    from wepadim.config import write_atomic
+    from wepadim.errors import write_atomic
     for c in nb.cells:
         if c.cell_type == 'code': c.outputs = [] if hidden(c) else [nbformat.from_dict(placed(o)) for o in quiet(c.outputs)]
     size = fit(nb)

@@ -4,7 +4,7 @@ import sys
 import nbformat
 
 from wepadim.cli import command, execute_notebook
-from wepadim.config import write_atomic
+from wepadim.errors import write_atomic
 
 
 @command
