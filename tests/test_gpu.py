@@ -6,9 +6,10 @@ import numpy as np, pytest, torch
 from stand_in_gpu import GPU, GpuTensor, stand_in
 from wepadim.config import RunSettings, preset
 from wepadim.data import category
-from wepadim.experiment import run_single
+from wepadim.single import run_single
 from wepadim.model import WEPaDiM
-from wepadim.phases import features, run_phase1
+from wepadim.cache import features
+from wepadim.phases import run_phase1
 from wepadim.search import search
 from wepadim.study import compare, reduced_rows
 

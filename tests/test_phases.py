@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd, pytest
 
-from wepadim.cli import execute_notebook
+from wepadim.notebooks import execute_notebook
 from wepadim.config import InputError
 
 NOTEBOOKS = Path(__file__).resolve().parents[1]/'nbs'/'experiments'

@@ -8,7 +8,8 @@ from PIL import Image
 from wepadim.errors import CannotWrite, write_atomic
 from wepadim.config import InputError, RunSettings, preset
 from wepadim.data import category
-from wepadim.experiment import run_lock, run_single
+from wepadim.runs import run_lock
+from wepadim.single import run_single
 from wepadim.model import WEPaDiM
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -61,7 +61,7 @@ def execute(
 ): # The notebook with outputs
     "Run it in its folder, in a fresh kernel of this interpreter, whatever kernels are installed, with the library of this checkout."
     from nbclient import NotebookClient
-    from wepadim.cli import own_kernel
+    from wepadim.notebooks import own_kernel
     nb = nbformat.read(path, 4)
     sources = [c.source for c in nb.cells]
     for c in nb.cells:

@@ -13,11 +13,13 @@ from PIL import Image
 import wepadim
 from wepadim.backbone import IMAGENET, Backbone, find_weights
 from wepadim.choosing import hold_out
-from wepadim.cli import Parser, command
+from wepadim.flags import Parser, command
 from wepadim.config import InputError, RunSettings, choose, preset
 from wepadim.errors import say, write_atomic, write_json
 from wepadim.data import batches, categories, category, detect_layout, elpv_root, fingerprint, limit, with_range
-from wepadim.experiment import peak_rss, pixel_truth, provenance, run_lock, whole_json
+from wepadim.provenance import peak_rss, provenance
+from wepadim.evaluate import pixel_truth
+from wepadim.runs import run_lock, whole_json
 from wepadim.images import load_image
 from wepadim.metrics import image_metrics, pixel_metrics
 from wepadim.model import WEPaDiM

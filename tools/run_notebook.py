@@ -3,7 +3,8 @@ import sys
 
 import nbformat
 
-from wepadim.cli import command, execute_notebook
+from wepadim.flags import command
+from wepadim.notebooks import execute_notebook
 from wepadim.errors import write_atomic
 
 

@@ -17,7 +17,8 @@ import torch, torchvision
 from fastcore.basics import patch
 from torch import nn
 
-from .config import BACKBONES, InputError, choose, warn_once
+from .config import BACKBONES
+from .errors import InputError, choose, warn_once
 
 # %% ../nbs/02_backbone.ipynb #9fb55fa3
 IMAGENET = ((.485, .456, .406), (.229, .224, .225)) # mean and standard deviation of the colours

@@ -13,7 +13,7 @@ __all__ = ['SEED', 'NO_PICTURE', 'HIDDEN', 'NO_ROLE', 'SKIPPED', 'first_few', 'd
 import hashlib, os, re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -23,10 +23,11 @@ from PIL import Image
 from joblib import cpu_count
 from tqdm import tqdm
 
-from .config import InputError, choose, relative_path
-from .images import (Extremes, all_files, extremes, find_value_range, image_files, image_size, is_hidden, load_image, load_mask,
-                            load_view, looks_like_picture, range_of, read_picture, usual_range, what_is_beyond)
-from .layouts import LAYOUTS, VISA, Category, Sample, add_layout, elpv_root, folder_category, folders, sample_files
+from .errors import InputError, choose, relative_path
+from .images import (
+    Extremes, all_files, extremes, find_value_range, image_files, image_size, is_hidden, load_image, load_mask,
+    load_view, looks_like_picture, range_of, read_picture, usual_range, what_is_beyond)
+from .layouts import Category, LAYOUTS, Sample, VISA, elpv_root, folders, sample_files
 
 # %% ../nbs/01c_data.ipynb #29525e18
 def first_few(

@@ -13,7 +13,7 @@ from functools import cached_property
 import torch
 from fastcore.basics import patch
 
-from .config import InputError, choose
+from .errors import InputError, choose
 
 # %% ../nbs/04_gaussian.ipynb #c5fa3594
 JITTER = 1e-6 # added to cov_reg, as published

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 from scipy import ndimage
 
-from .config import InputError, warn_once
+from .errors import InputError, warn_once
 
 # %% ../nbs/01_images.ipynb #e736a536
 Image.init()

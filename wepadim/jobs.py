@@ -14,7 +14,7 @@ from functools import partial
 import torch
 from joblib import cpu_count
 
-from .config import InputError
+from .errors import InputError
 
 # %% ../nbs/08a_jobs.ipynb #9df7f68b
 _place = 0 # number of this worker
@@ -89,14 +89,14 @@ def _fail(message:str): raise InputError(message)
 def _connect(scheduler:str):
     "A client of the scheduler, and {worker: (threads a job, place)}."
     try: from distributed import Client
-    except ImportError: raise InputError("--scheduler needs Dask: run `pip install 'wepadim[cluster]'`") from None
+    except ImportError: raise InputError("--workers with an address needs Dask: run `pip install 'wepadim[cluster]'`") from None
     try: client = Client(scheduler, timeout=6, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as e: raise InputError(f"--scheduler {scheduler}: no Dask scheduler answers there ({(str(e).splitlines() or [type(e).__name__])[0]}); start one with `dask scheduler`, or leave the flag out") from None
+    except (OSError, TimeoutError, ValueError) as e: raise InputError(f"--workers {scheduler}: no Dask scheduler answers there ({(str(e).splitlines() or [type(e).__name__])[0]}); start one with `dask scheduler`, or leave the flag out") from None
     hosts = {}
     for address, w in sorted(client.scheduler_info(n_workers=-1)['workers'].items()): hosts.setdefault(w['host'], []).append((address, w['nthreads']))
     if not hosts:
         client.close()
-        raise InputError(f"--scheduler {scheduler}: it has no workers; start some with `dask worker {scheduler} --nworkers 2 --nthreads 1`")
+        raise InputError(f"--workers {scheduler}: it has no workers; start some with `dask worker {scheduler} --nworkers 2 --nthreads 1`")
     return client, {a: (sum(n for _, n in ws), i) for ws in hosts.values() for i, (a, _) in enumerate(ws)}
 
 # %% ../nbs/08a_jobs.ipynb #406fd352
@@ -123,11 +123,10 @@ def on_cluster(
 def run_jobs(
     work, # A function of a module
     jobs:dict, # {name: its arguments}
-    workers:int=1, # Processes of this machine; 1: this one
-    scheduler:str|None=None, # tcp://host:port of a Dask cluster
+    workers:int|str=1, # Processes of this machine; 1: this one; or tcp://host:port of a Dask cluster
 ):
     "Yield (name, function that returns the result or raises): in order in one process, as they finish in several."
     if not jobs: return
-    if scheduler: yield from on_cluster(work, jobs, scheduler)
+    if isinstance(workers, str): yield from on_cluster(work, jobs, workers)
     elif workers > 1: yield from in_processes(work, jobs, workers)
     else: yield from ((name, partial(work, *args)) for name, args in jobs.items())

@@ -9,7 +9,7 @@ __all__ = ['GOOD', 'BAD', 'MASKS', 'VAGUE', 'DEFECTIVE_IN_TRAINING', 'EMPTY_MASK
            'tree_names', 'tree_category', 'refuse_vague', 'elpv_root', 'folder_category']
 
 # %% ../nbs/01b_layouts.ipynb #e8b55f9e
-import csv, importlib.util, io, json, os, re, unicodedata
+import csv, importlib.util, json, os, re, unicodedata
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .config import InputError
+from .errors import InputError
 from .images import ENDINGS, FORMATS, image_files, is_hidden, load_mask, looks_like_picture, mask_values
 
 # %% ../nbs/01b_layouts.ipynb #24ce4ec8

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np, pandas as pd
 
-from .config import InputError, read_json, write_atomic
-from .experiment import say
+from .errors import InputError, read_json, say, write_atomic
 from .plots import BAD, GOOD, as_drawn, figure
 
 # %% ../nbs/11_report.ipynb #b5940d09

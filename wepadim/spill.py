@@ -12,7 +12,7 @@ from math import prod
 
 import numpy as np, torch
 
-from .config import CannotWrite, InputError, warn_once
+from .errors import CannotWrite, InputError, warn_once
 
 # %% ../nbs/04b_spill.ipynb #799851cb
 def _full(e:OSError)->CannotWrite:

@@ -13,14 +13,18 @@ from pathlib import Path
 
 import numpy as np, torch
 from PIL import Image
-
 from . import __version__
+
 from .backbone import pick_device
-from .config import InputError, RunSettings, Settings, write_atomic, write_json
-from .data import Sample, categories, category, detect_layout, elpv_root, fingerprint, limit
+from .cache import features
+from .config import RunSettings, Settings
+from .data import categories, category, detect_layout, fingerprint, limit
+from .errors import InputError, write_atomic, write_json
+from .evaluate import pixel_truth
 from .images import load_image, load_mask
-from .experiment import pixel_truth, provenance, weights_hash, whole_json
-from .phases import features
+from .layouts import Sample, elpv_root
+from .provenance import provenance, weights_hash
+from .runs import whole_json
 from .search import embed_all, embedding_of, evaluate, fitted_distances, pass_distances
 from .wavelet import random_directions
 
@@ -111,18 +115,17 @@ def compare(
     folder, # Where rows are kept
 )->list: # Rows {category, variant, n_train, img_auc, pixel_auc, aupro, seconds, grid}
     "Every variant on one category."
-    cat = limit(cat, run.max_train_samples, run.max_test_samples)
+    cat = limit(cat, *(run.limit or (None, None)))
     origin = origin_of(cat, variants, run)
     def measure():
         rows, seen, labels = [], {}, [s.label for s in cat.test]
-        for label, s in sorted(variants.items(), key=lambda kv: (kv[1].input, kv[1].image_size, str(kv[1].taps))):
-            look = (s.backbone, s.taps, s.input, s.image_size)
+        for label, s in sorted(variants.items(), key=lambda kv: (kv[1].input, kv[1].image_size, kv[1].backbone)):
+            look = (s.backbone, s.input, s.image_size)
             if look not in seen: seen = {look: (*features(cat, [s], run), pixel_truth(cat, s, pick_device(run.gpu_id)))}   # one at a time: they are large
             train, test, truth = seen[look]
             rows.append(dict(category=cat.name, variant=label, n_train=len(cat.train), **_row(s, train, test, labels, truth, run.memory_budget)))
         return sorted(rows, key=lambda r: list(variants).index(r['variant']))
     return kept(Path(folder)/f'{cat.name}_{hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:12]}.json', origin, measure)
-
 
 # %% ../nbs/10a_study.ipynb #ccc4c30a
 def averages(
@@ -168,7 +171,7 @@ def reduced_rows(
     folder, # Where rows are kept
 )->list: # Rows {category, variant, img_auc, pixel_auc, aupro}
     "The same detector with its vectors reduced in three ways."
-    cat, d = limit(cat, run.max_train_samples, run.max_test_samples), settings.n_features
+    cat, d = limit(cat, *(run.limit or (None, None))), settings.n_features
     def measure():
         (train, test), truth = features(cat, [settings], run), pixel_truth(cat, settings, pick_device(run.gpu_id))
         emb = embedding_of([settings], [m.shape[1:] for m in train], train[0].device)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from .config import InputError, choose
+from .errors import InputError, choose
 from .images import load_image
 
 # %% ../nbs/01a_synthetic.ipynb #87bc7b2e

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from scipy import stats
 
-from .config import InputError
+from .errors import InputError
 
 # %% ../nbs/05b_thresholds.ipynb #c367a10b
 def good_quantile(

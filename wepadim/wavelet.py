@@ -14,7 +14,8 @@ import numpy as np, pywt, torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 
-from .config import InputError, SUBBANDS, WAVELETS, subbands
+from .config import SUBBANDS, WAVELETS, subbands
+from .errors import InputError
 
 # %% ../nbs/03_wavelet.ipynb #af0131a3
 FILTERS = {} # name: `pywt.Wavelet`, of those that were added

@@ -9,7 +9,7 @@ __all__ = ['FEW', 'bordered', 'around', 'spread', 'without_border', 'window_scor
 # %% ../nbs/04a_window.ipynb #2b470b46
 import torch
 
-from .config import InputError, choose
+from .errors import InputError, choose
 from .gaussian import Gaussian, JITTER, absolute_reg
 
 # %% ../nbs/04a_window.ipynb #e828a768
