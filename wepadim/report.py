@@ -7,7 +7,7 @@ __all__ = ['PUBLISHED', 'find_results', 'category_table', 'backbone_table', 'sea
            'write_table', 'show_heatmap', 'show_effects', 'show_subbands', 'show_categories', 'show_tradeoff',
            'write_figure']
 
-# %% ../nbs/11_report.ipynb #2a2b26dc
+# %% ../nbs/11_report.ipynb #9a114c3d
 import io
 from pathlib import Path
 
@@ -16,189 +16,324 @@ import numpy as np, pandas as pd
 from .errors import InputError, read_json, say, write_atomic
 from .plots import BAD, GOOD, as_drawn, figure
 
-# %% ../nbs/11_report.ipynb #b5940d09
-PUBLISHED = pd.DataFrame([('MVTec', 'image', 'efficientnet-b1', 98.43, 89.41), ('MVTec', 'pixel', 'resnet18', 97.52, 96.65),
-                          ('VisA', 'image', 'efficientnet-b6', 92.43, 63.64), ('VisA', 'pixel', 'resnet18', 90.90, 96.41)],
-                         columns=['data', 'best for', 'model', 'published image AUROC', 'published pixel AUROC'])
+# %% ../nbs/11_report.ipynb #8a771e34
+PUBLISHED = pd.DataFrame(
+    [
+        ('MVTec', 'image', 'efficientnet-b1', 98.43, 89.41),
+        ('MVTec', 'pixel', 'resnet18', 97.52, 96.65),
+        ('VisA', 'image', 'efficientnet-b6', 92.43, 63.64),
+        ('VisA', 'pixel', 'resnet18', 90.90, 96.41),
+    ],
+    columns=['data', 'best for', 'model', 'published image AUROC', 'published pixel AUROC'],
+)
 
-# %% ../nbs/11_report.ipynb #fdbebfde
-def _result(file:Path):
-    "A result file's content; None, and a warning, if it cannot be used."
-    try: found = read_json(file)
-    except InputError as e: found = say(f'warning: left out of the report: {e}')
-    if found is not None and not (isinstance(found, list) and all(isinstance(x, dict) for x in found)): found = say(f'warning: left out of the report: {file}: not a result file')
-    return found
+# %% ../nbs/11_report.ipynb #17f16e6c
+def _read_or_skip(file):
+    "The list of records in a result file; None, with a warning, if it cannot be used."
+    try: content = read_json(file)
+    except InputError as e:
+        say(f'warning: left out of the report: {e}')
+        return None
+    if isinstance(content, list) and all(isinstance(x, dict) for x in content): return content
+    say(f'warning: left out of the report: {file}: not a result file')
 
+# %% ../nbs/11_report.ipynb #98bc6848
+_ENDINGS = {'single': '_wavelet_experiment.json', 'search': '_wavelet_grid_search_results_final.json'}
+
+def _read_result(file, kind):
+    "A result with its settings and resources; None if the result or its settings are missing."
+    config_file = file.parents[1]/'config.json'
+    content = _read_or_skip(file)
+    if content is None or not config_file.is_file(): return None
+    config = read_json(config_file)
+    model = file.name.removesuffix(_ENDINGS[kind])
+    resources_file = file.with_name(f'{model}_resource_summary.json')
+    resources = read_json(resources_file) if resources_file.is_file() else {}
+    return dict(
+        run=config_file.parent.name,
+        data=Path(config['run']['data_path']).name,
+        config=config,
+        model=model,
+        folder=file.parent,
+        kind=kind,
+        content=content,
+        resources=resources,
+    )
+
+# %% ../nbs/11_report.ipynb #169ef4ad
 def find_results(
     root, # Folder of runs, such as results/
-)->list: # {run, data, config, model, folder, single or search: content, resources}
+)->list: # {run, data, config, model, folder, kind ('single' or 'search'), content, resources} of each result
     "Every result below a folder."
-    root, out = Path(root), []
+    root = Path(root)
     if not root.is_dir(): raise InputError(f"{root}: no such folder; expected the folder of runs, such as results/")
-    for kind, end in (('single', '_wavelet_experiment.json'), ('search', '_wavelet_grid_search_results_final.json')):
-        for file in sorted(root.glob(f'*/*/*{end}')):
-            content, config, model = _result(file), file.parents[1]/'config.json', file.name.removesuffix(end)
-            if content is None or not config.is_file(): continue
-            about, resources = read_json(config), file.with_name(f'{model}_resource_summary.json')
-            out.append(dict(run=file.parents[1].name, data=Path(about['run']['data_path']).name, config=about, model=model, folder=file.parent, kind=kind, content=content,
-                            resources=read_json(resources) if resources.is_file() else {}))
-    return out
+    results = []
+    for kind, ending in _ENDINGS.items():
+        for file in sorted(root.glob(f'*/*/*{ending}')):
+            result = _read_result(file, kind)
+            if result is not None: results.append(result)
+    return results
 
-# %% ../nbs/11_report.ipynb #4392f6e3
-def _pct(x): return None if x is None else round(100*x, 2)
-_NAMES = {'img_auc': 'image AUROC', 'pixel_auc': 'pixel AUROC', 'aupro': 'AUPRO'}
+# %% ../nbs/11_report.ipynb #53e3c46b
+_METRICS = {'img_auc': 'image AUROC', 'pixel_auc': 'pixel AUROC', 'aupro': 'AUPRO'}
 
-def _label(r:dict): return {'data': r['data'], 'run': r['run'], 'best for': r['config'].get('best_for') or '', 'model': r['model']}
+def _percentages(values, prefix=''):
+    "{'image AUROC': 98.43, ...} from a dict of fractions; None where a metric is missing."
+    percentages = {}
+    for key, name in _METRICS.items():
+        fraction = values.get(prefix + key)
+        percentages[name] = None if fraction is None else round(100*fraction, 2)
+    return percentages
 
+# %% ../nbs/11_report.ipynb #f4a18a88
+_LABELS = ['data', 'run', 'best for', 'model']
+
+def _labels(result):
+    "What tells the rows of several runs apart."
+    goal = result['config'].get('best_for')
+    values = (result['data'], result['run'], goal or '', result['model'])
+    return dict(zip(_LABELS, values))
+
+def _single_runs(results):
+    "Yield (labels, summary) of every run of one configuration."
+    for result in results:
+        if result['kind'] != 'single': continue
+        [summary] = result['content']
+        yield _labels(result), summary
+
+# %% ../nbs/11_report.ipynb #89f85043
 def category_table(
     results:list, # From `find_results`
-)->pd.DataFrame:
-    "One row a run, backbone and category, and their average; a category that failed is there without numbers."
+)->pd.DataFrame: # One row for each run, backbone and category, and one for the average
+    "Metrics of each category, in percent; a failed category has a row without numbers."
     rows = []
-    for r in (r for r in results if r['kind'] == 'single'):
-        [s] = r['content']
-        rows += [{**_label(r), 'category': c['class'], **{n: _pct(c.get(k)) for k, n in _NAMES.items()}} for c in s['class_results']]
-        rows += [{**_label(r), 'category': f'{c} (failed)', **dict.fromkeys(_NAMES.values())} for c in s.get('failed', {})]
-        rows.append({**_label(r), 'category': 'average', **{n: _pct(s.get(f'avg_{k}')) for k, n in _NAMES.items()}})
-    return pd.DataFrame(rows, columns=['data', 'run', 'best for', 'model', 'category', *_NAMES.values()])
+    for labels, summary in _single_runs(results):
+        for category in summary['class_results']:
+            rows.append({**labels, 'category': category['class'], **_percentages(category)})
+        for name in summary.get('failed', {}):
+            rows.append({**labels, 'category': f'{name} (failed)', **_percentages({})})
+        rows.append({**labels, 'category': 'average', **_percentages(summary, 'avg_')})
+    columns = [*_LABELS, 'category', *_METRICS.values()]
+    return pd.DataFrame(rows, columns=columns)
 
-# %% ../nbs/11_report.ipynb #bf9aa5e1
+# %% ../nbs/11_report.ipynb #643b085c
+_SETTINGS = ['wavelet_type', 'wavelet_level', 'sigma', 'cov_reg']
+
 def backbone_table(
     results:list, # From `find_results`
-)->pd.DataFrame:
-    "One row a run and backbone: parameters, averages, number of categories, and the published averages where they exist."
+)->pd.DataFrame: # One row for each run and backbone
+    "Settings and average metrics of each backbone, beside the published averages where there are any."
     rows = []
-    for r in (r for r in results if r['kind'] == 'single'):
-        [s] = r['content']
-        rows.append({**_label(r), **{k: s[k] for k in ('wavelet_type', 'wavelet_level', 'sigma', 'cov_reg')}, 'sub-bands': '|'.join(s['wavelet_kept_subbands']),
-                     'categories': len(s['class_results']), **{n: _pct(s.get(f'avg_{k}')) for k, n in _NAMES.items()}})
-    t = pd.DataFrame(rows, columns=['data', 'run', 'best for', 'model', 'wavelet_type', 'wavelet_level', 'sigma', 'cov_reg', 'sub-bands', 'categories', *_NAMES.values()])
-    return t.merge(PUBLISHED, on=['data', 'best for', 'model'], how='left')
+    for labels, summary in _single_runs(results):
+        row = labels | {k: summary[k] for k in _SETTINGS}
+        row['sub-bands'] = '|'.join(summary['wavelet_kept_subbands'])
+        row['categories'] = len(summary['class_results'])
+        rows.append(row | _percentages(summary, 'avg_'))
+    columns = [*_LABELS, *_SETTINGS, 'sub-bands', 'categories', *_METRICS.values()]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.merge(PUBLISHED, on=['data', 'best for', 'model'], how='left')
 
-# %% ../nbs/11_report.ipynb #dd490da0
+# %% ../nbs/11_report.ipynb #ef8a1e82
 def search_table(
-    found:list, # The configurations of a search
-)->pd.DataFrame:
-    "One row a configuration of a search."
-    return pd.DataFrame([{**f['params'], 'wavelet_kept_subbands': '|'.join(f['params']['wavelet_kept_subbands']), **{n: _pct(f[f'avg_{k}']) for k, n in _NAMES.items()}} for f in found])
+    found:list, # The configurations of a search: the `content` of its result
+)->pd.DataFrame: # One row for each configuration
+    "Settings and average metrics of every configuration of a search."
+    rows = []
+    for configuration in found:
+        row = dict(configuration['params'])
+        row['wavelet_kept_subbands'] = '|'.join(row['wavelet_kept_subbands'])
+        rows.append(row | _percentages(configuration, 'avg_'))
+    return pd.DataFrame(rows)
+
+# %% ../nbs/11_report.ipynb #bac4af58
+def _best_by_subbands(found):
+    "The best of each metric for each set of sub-bands, in the order of the search."
+    groups = search_table(found).groupby('wavelet_kept_subbands', sort=False)
+    return groups[list(_METRICS.values())].max()
 
 def ablation_table(
     results:list, # From `find_results`
-)->pd.DataFrame:
-    "One row a sub-band set of every ablation, with its best averages over whatever else was varied."
-    tables = [search_table(r['content']).groupby('wavelet_kept_subbands', sort=False)[list(_NAMES.values())].max().reset_index().assign(**_label(r))
-              for r in results if r['kind'] == 'search' and r['config'].get('ablation')]
-    columns = ['data', 'run', 'best for', 'model', 'wavelet_kept_subbands', *_NAMES.values()]
+)->pd.DataFrame: # One row for each ablation and set of sub-bands
+    "Best average metrics of each set of sub-bands in the ablations."
+    columns = [*_LABELS, 'wavelet_kept_subbands', *_METRICS.values()]
+    tables = []
+    for result in results:
+        if result['kind'] != 'search' or not result['config'].get('ablation'): continue
+        best = _best_by_subbands(result['content']).reset_index()
+        tables.append(best.assign(**_labels(result)))
     return pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
 
-# %% ../nbs/11_report.ipynb #9eb8ea7d
+# %% ../nbs/11_report.ipynb #72057d44
+def _run_times(summary):
+    "Seconds of each stage over all categories, and milliseconds an image."
+    times = {}
+    for stage in ('fit', 'predict', 'metrics'):
+        seconds = [category['seconds'].get(stage, 0) for category in summary['class_results']]
+        times[f'{stage} s'] = round(sum(seconds), 2)
+    times['ms an image'] = round(1000*summary['avg_inference_time'], 2)
+    return times
+
+def _search_times(resources):
+    "Seconds of each stage of a search."
+    stages = resources.get('stages', {})
+    return {f'{stage} s': round(used['seconds'], 2) for stage, used in stages.items()}
+
+# %% ../nbs/11_report.ipynb #63091396
 def efficiency_table(
     results:list, # From `find_results`
-)->pd.DataFrame:
-    "Time and memory of every run: seconds by stage, images per second, peak memory."
+)->pd.DataFrame: # One row for each result
+    "Peak memory in GiB and the seconds of each stage, for every run and search."
     rows = []
-    for r in results:
-        stages, single = r['resources'].get('stages', {}), r['kind'] == 'single'
-        row = {**_label(r), 'configurations': 1 if single else len(r['content']), 'peak GiB': r['resources'].get('peak_rss_gib')}
-        if single:
-            row |= {f'{k} s': round(sum(c['seconds'].get(k, 0) for c in r['content'][0]['class_results']), 2) for k in ('fit', 'predict', 'metrics')}
-            row['ms an image'] = round(1000*r['content'][0]['avg_inference_time'], 2)
-        else: row |= {f'{k} s': round(v['seconds'], 2) for k, v in stages.items()}
-        rows.append(row)
+    for result in results:
+        is_single = result['kind'] == 'single'
+        row = _labels(result)
+        row['configurations'] = 1 if is_single else len(result['content'])
+        row['peak GiB'] = result['resources'].get('peak_rss_gib')
+        times = _run_times(result['content'][0]) if is_single else _search_times(result['resources'])
+        rows.append(row | times)
     return pd.DataFrame(rows)
 
-# %% ../nbs/11_report.ipynb #b9afdfe0
+# %% ../nbs/11_report.ipynb #64018bee
 def write_table(
     table:pd.DataFrame, # What to write
-    folder, # Where to
-    name:str, # of the files, without ending
-    caption:str, # For LaTeX
-)->list: # The files
+    folder, # Folder of the files
+    name:str, # Name of the files, without ending
+    caption:str, # Caption in LaTeX
+)->list: # Paths of the CSV, LaTeX and HTML file
     "Write a table as CSV, LaTeX and HTML."
     shown = table.astype(object).where(table.notna(), '-')
-    latex = shown.to_latex(index=False, caption=caption, label=f'tab:{name}', escape=True, float_format='%.2f')
-    return [write_atomic(Path(folder)/f'{name}.{end}', text) for end, text in (('csv', table.to_csv(index=False)), ('tex', latex), ('html', shown.to_html(index=False, border=0)))]
+    texts = {
+        'csv': table.to_csv(index=False),
+        'tex': shown.to_latex(index=False, caption=caption, label=f'tab:{name}', escape=True, float_format='%.2f'),
+        'html': shown.to_html(index=False, border=0),
+    }
+    return [write_atomic(Path(folder)/f'{name}.{ending}', text) for ending, text in texts.items()]
 
-# %% ../nbs/11_report.ipynb #53386275
+# %% ../nbs/11_report.ipynb #8fba47bb
+def _write_cells(ax, grid):
+    "Write each number of a heat map into its cell, dark on light and light on dark."
+    middle = (grid.min().min() + grid.max().max())/2
+    for (row, column), value in np.ndenumerate(grid.to_numpy(float)):
+        text = '-' if np.isnan(value) else f'{value:.2f}'
+        colour = 'black' if value > middle else 'white'
+        ax.text(column, row, text, ha='center', va='center', color=colour)
+
 def show_heatmap(
     found:list, # The configurations of a search
     metric:str='image AUROC', # 'image AUROC', 'pixel AUROC' or 'AUPRO'
-    ax=None, # Where to draw; None: a new figure
-):
-    "Wavelet and level against cov_reg: the best over all else, in percent."
-    t, ax = search_table(found), ax or figure()[1][0, 0]
-    t['wavelet'] = t['wavelet_type'] + ' ' + t['wavelet_level'].astype(str)
-    grid = t.assign(**{metric: t[metric].astype(float)}).pivot_table(index='wavelet', columns='cov_reg', values=metric, aggfunc='max', dropna=False)
+    ax=None, # Axes to draw on; None: a new figure
+): # The axes
+    "Heat map of the best of a metric, in percent, by wavelet and level and by cov_reg."
+    table = search_table(found)
+    table['wavelet'] = table['wavelet_type'] + ' ' + table['wavelet_level'].astype(str)
+    table[metric] = table[metric].astype(float)
+    grid = table.pivot_table(index='wavelet', columns='cov_reg', values=metric, aggfunc='max', dropna=False)
+    ax = ax or figure()[1][0, 0]
     ax.imshow(grid, cmap='cividis', aspect='auto')
-    ax.set(xticks=range(grid.shape[1]), xticklabels=grid.columns, yticks=range(grid.shape[0]), yticklabels=grid.index, xlabel='cov_reg', title=f'{metric}, best over the rest')
-    middle = (grid.min().min() + grid.max().max())/2
-    for (i, j), v in np.ndenumerate(grid.to_numpy(float)): ax.text(j, i, '-' if np.isnan(v) else f'{v:.2f}', ha='center', va='center', color='black' if v > middle else 'white')
+    ax.set(xlabel='cov_reg', title=f'{metric}, best over the rest')
+    ax.set_xticks(range(grid.shape[1]), grid.columns)
+    ax.set_yticks(range(grid.shape[0]), grid.index)
+    _write_cells(ax, grid)
     return ax
 
-# %% ../nbs/11_report.ipynb #6114e10b
+# %% ../nbs/11_report.ipynb #475286c0
+def _draw_effect(ax, table, setting, metric):
+    "A box of a metric for each value of a setting."
+    labels, boxes = [], []
+    for value, rows in table.groupby(setting, sort=False):
+        labels.append(str(value).replace('|', '\n'))
+        boxes.append(rows[metric])
+    ax.boxplot(boxes, widths=.6, medianprops=dict(color=BAD), flierprops=dict(markersize=2))
+    ax.set_xticks(range(1, len(labels) + 1), labels, fontsize=7)
+    ax.set_title(setting.removeprefix('wavelet_'))
+
 def show_effects(
     found:list, # The configurations of a search
     metric:str='image AUROC', # 'image AUROC', 'pixel AUROC' or 'AUPRO'
-):
-    "Box plots of a metric by the values of each parameter that was varied."
-    t = search_table(found).dropna(subset=[metric])
-    if t.empty: return figure()[0]
-    varied = [k for k in t.columns if k not in _NAMES.values() and t[k].nunique() > 1]
+): # The figure
+    "Box plots of a metric, in percent, by the values of each setting that was varied."
+    table = search_table(found).dropna(subset=[metric])
+    if table.empty: return figure()[0]
+    settings = [k for k in table.columns if k not in _METRICS.values()]
+    varied = [k for k in settings if table[k].nunique() > 1]
     fig, axs = figure(1, max(len(varied), 1), (2.6, 2.8))
-    for ax, k in zip(axs[0], varied):
-        groups = [(str(v), g[metric]) for v, g in t.groupby(k, sort=False)]
-        ax.boxplot([g for _, g in groups], widths=.6, medianprops=dict(color=BAD), flierprops=dict(markersize=2))
-        ax.set_xticks(range(1, len(groups) + 1), [v.replace('|', '\n') for v, _ in groups], fontsize=7)
-        ax.set_title(k.removeprefix('wavelet_'))
+    for ax, setting in zip(axs[0], varied): _draw_effect(ax, table, setting, metric)
     axs[0, 0].set_ylabel(f'{metric}, %')
     return fig
 
-# %% ../nbs/11_report.ipynb #84f9bec1
+# %% ../nbs/11_report.ipynb #113517b7
 def show_subbands(
     found:list, # The configurations of a search
-    ax=None, # Where to draw; None: a new figure
-):
-    "Bars of the best image and pixel AUROC of each sub-band set."
-    t = search_table(found).groupby('wavelet_kept_subbands', sort=False)[['image AUROC', 'pixel AUROC']].max().astype(float)
-    ax, x = ax or figure(1, 1, (7, 3))[1][0, 0], np.arange(len(t))
-    for shift, (name, colour) in zip((-.2, .2), (('image AUROC', GOOD), ('pixel AUROC', BAD))): ax.bar(x + shift, t[name], .4, label=name, color=colour)
-    ax.set_xticks(x, [s.replace('|', '\n') for s in t.index], fontsize=7)
-    low = max(0, np.nanmin(t.to_numpy()) - 5) if t.notna().any().any() else 0
-    ax.set_ylim(low, 100 + .2*(100 - low)); ax.set_ylabel('%'); ax.legend(loc='upper center', ncols=2)
+    ax=None, # Axes to draw on; None: a new figure
+): # The axes
+    "Bars of the best image and pixel AUROC, in percent, of each set of sub-bands."
+    table = _best_by_subbands(found)[['image AUROC', 'pixel AUROC']].astype(float)
+    ax = ax or figure(1, 1, (7, 3))[1][0, 0]
+    x = np.arange(len(table))
+    ax.bar(x - .2, table['image AUROC'], .4, label='image AUROC', color=GOOD)
+    ax.bar(x + .2, table['pixel AUROC'], .4, label='pixel AUROC', color=BAD)
+    labels = [subbands.replace('|', '\n') for subbands in table.index]
+    ax.set_xticks(x, labels, fontsize=7)
+    has_values = table.notna().any().any()
+    low = max(0, np.nanmin(table.to_numpy()) - 5) if has_values else 0
+    ax.set(ylabel='%', ylim=(low, 100 + .2*(100 - low)))   # room for the legend
+    ax.legend(loc='upper center', ncols=2)
     return ax
 
-# %% ../nbs/11_report.ipynb #56827c6f
+# %% ../nbs/11_report.ipynb #1990001a
 def show_categories(
     table:pd.DataFrame, # Rows of `category_table` of one run and backbone
-    ax=None, # Where to draw; None: a new figure
-):
-    "Bars of image AUROC, pixel AUROC and AUPRO of each category."
-    t, shades = table.set_index('category')[list(_NAMES.values())].astype(float), (GOOD, BAD, '#999999')
-    ax, x = ax or figure(1, 1, (max(5, 1 + .8*len(t)), 3))[1][0, 0], np.arange(len(t))
-    for i, (name, colour) in enumerate(zip(t.columns, shades)): ax.bar(x + .27*(i - 1), t[name], .27, label=name, color=colour)
-    ax.set_xticks(x, list(map(as_drawn, t.index)), rotation=30, ha='right'); ax.set_ylabel('%'); ax.set_ylim(0, 125); ax.legend(loc='upper center', ncols=3, fontsize=7)
+    ax=None, # Axes to draw on; None: a new figure
+): # The axes
+    "Bars of image AUROC, pixel AUROC and AUPRO, in percent, of each category."
+    table = table.set_index('category')[list(_METRICS.values())].astype(float)
+    width = max(5, 1 + .8*len(table))
+    ax = ax or figure(1, 1, (width, 3))[1][0, 0]
+    x = np.arange(len(table))
+    colours = (GOOD, BAD, '#999999')
+    for i, (metric, colour) in enumerate(zip(table.columns, colours)):
+        ax.bar(x + .27*(i - 1), table[metric], .27, label=metric, color=colour)
+    names = [as_drawn(category) for category in table.index]
+    ax.set_xticks(x, names, rotation=30, ha='right')
+    ax.set(ylabel='%', ylim=(0, 125))   # room for the legend
+    ax.legend(loc='upper center', ncols=3, fontsize=7)
     return ax
 
+# %% ../nbs/11_report.ipynb #3b7fa950
+def _pareto_front(points):
+    "Mask [n] of the points [n, 2] that no other point dominates; larger is better."
+    on_front = []
+    for point in points:
+        at_least_as_good = (points >= point).all(1)
+        better_in_one = (points > point).any(1)
+        on_front.append(not (at_least_as_good & better_in_one).any())
+    return np.array(on_front)
+
+# %% ../nbs/11_report.ipynb #4ce85893
 def show_tradeoff(
     found:list, # The configurations of a search
-    ax=None, # Where to draw; None: a new figure
-):
-    "Image against pixel AUROC of every configuration, with those that no other beats in both."
+    ax=None, # Axes to draw on; None: a new figure
+): # The axes
+    "Image against pixel AUROC, in percent, of every configuration, with the Pareto front."
     ax = ax or figure()[1][0, 0]
-    xy = search_table(found)[['image AUROC', 'pixel AUROC']].dropna().to_numpy(float)
-    if not len(xy): return ax.set_title('no pixel AUROC: no masks')
-    front = np.array([not ((xy >= p).all(1) & (xy > p).any(1)).any() for p in xy])
-    ax.plot(*xy[~front].T, '.', c='lightgray', ms=4); ax.plot(*xy[front][xy[front][:, 0].argsort()].T, 'o-', c=BAD, ms=4, lw=1, label='not beaten in both')
-    ax.set(xlabel='image AUROC, %', ylabel='pixel AUROC, %'); ax.legend(loc='lower left')
+    points = search_table(found)[['image AUROC', 'pixel AUROC']].dropna().to_numpy(float)
+    if not len(points): return ax.set_title('no pixel AUROC: no masks')
+    on_front = _pareto_front(points)
+    front = points[on_front]
+    front = front[front[:, 0].argsort()]
+    ax.plot(*points[~on_front].T, '.', c='lightgray', ms=4)
+    ax.plot(*front.T, 'o-', c=BAD, ms=4, lw=1, label='not beaten in both')
+    ax.set(xlabel='image AUROC, %', ylabel='pixel AUROC, %')
+    ax.legend(loc='lower left')
     return ax
 
-# %% ../nbs/11_report.ipynb #dc0e449b
+# %% ../nbs/11_report.ipynb #7dfcecdc
 def write_figure(
     fig, # A matplotlib figure
-    folder, # Where to
-    name:str, # Of the file, without ending
+    folder, # Folder of the file
+    name:str, # Name of the file, without ending
 )->Path: # The PNG file
-    "Write a figure in one step."
+    "Write a figure as PNG, whole or not at all."
     png = io.BytesIO()
     fig.savefig(png, dpi=110)
     return write_atomic(Path(folder)/f'{name}.png', png.getvalue())
