@@ -7,7 +7,9 @@ from PIL import Image, TiffImagePlugin
 
 from wepadim import layouts
 from wepadim.config import InputError
-from wepadim.data import NO_PICTURE, NO_ROLE, categories, category, census, check, detect_layout
+from wepadim.census import NO_PICTURE, NO_ROLE, census
+from wepadim.data import categories, category, detect_layout
+from wepadim.checks import check
 from wepadim.images import all_files, find_value_range, load_image, load_mask
 from wepadim.model import WEPaDiM
 

@@ -75,7 +75,8 @@ out = dict(seen=seen, grown=max(rss) - max(rss[:len(rss)//20]))''')
 def test_a_large_jpeg_is_decoded_small(tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (75, 100, 3)).astype(np.uint8)).resize((4000, 3000)).save(tmp_path/'a.jpg')
     out = child('''
-from wepadim.data import image_tensor, load_image
+from wepadim.data import image_tensor
+from wepadim.images import load_image
 load_image(sys.argv[1], 256).load()
 before = peak()
 x = image_tensor(sys.argv[1], 'whole', 256)

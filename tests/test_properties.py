@@ -10,7 +10,7 @@ from wepadim.errors import read_json, write_json
 from wepadim.data import category
 from wepadim.maps import map_matrices
 from wepadim.metrics import aupro, auroc, average_precision, f1_max, image_metrics, pixel_metrics
-from wepadim.wavelet import grid_matrices, place_matrix, resize_matrix
+from wepadim.embedding import grid_matrices, place_matrix, resize_matrix
 
 few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 many = settings(max_examples=200, deadline=None)

@@ -7,7 +7,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from wepadim.config import InputError
-from wepadim.data import image_tensor, load_mask
+from wepadim.data import image_tensor
+from wepadim.images import load_mask
 from wepadim.model import WEPaDiM
 
 FORMATS = {'png': {}, 'jpg': {}, 'bmp': {}, 'tif': dict(compression='tiff_lzw'), 'tiff': {}}

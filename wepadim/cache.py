@@ -18,7 +18,7 @@ from .config import RunSettings, Settings, preset
 from .data import fingerprint, with_range
 from .errors import say
 from .jobs import worker_gpu
-from .layouts import elpv_root
+from .listed import elpv_root
 from .provenance import weights_hash
 from .search import extract, maps_room
 from .spill import SpilledMaps

@@ -154,7 +154,8 @@ def show_census(
     seed:int, # Of splits
 ):
     "What became of every file of a data set, before a notebook takes its time."
-    from wepadim.data import categories, category, detect_layout, limit, lines_beside
+    from wepadim.data import categories, category, detect_layout, limit
+    from wepadim.census import lines_beside
     from wepadim.single import introduce
     layout = detect_layout(run.data_path, run.dataset_type)
     for name in run.classes or categories(run.data_path, layout):
@@ -295,7 +296,8 @@ def wepadim_predict(
     "Score images with a saved model."
     args = _predict_parser().parse_args(argv)
     if args.batch_size < 1: raise InputError(f'--batch_size {args.batch_size}: expected a number from 1')
-    from wepadim.data import SKIPPED, unreadable, unused_lines
+    from wepadim.data import SKIPPED, unreadable
+    from wepadim.census import unused_lines
     from wepadim.model import WEPaDiM
     model = WEPaDiM.load(args.model, args.gpu_id)
     if args.threshold is not None: model.set_threshold(args.threshold)
@@ -325,7 +327,8 @@ def wepadim_check(
     p.add_argument('--dataset_type', default='auto', help=f'layout of the data: {layout_names()}; auto: found by looking (default: auto)')
     p.add_argument('--large_masks', action='store_true', help=describe(RunSettings)['large_masks'][1])
     args = p.parse_args(argv)
-    from wepadim.data import check, full_census
+    from wepadim.checks import check
+    from wepadim.census import full_census
     problems = check(args.root, args.dataset_type, True, args.large_masks)
     for line in full_census(args.root, args.dataset_type): print(line)
     for x in problems: print(x if x.serious else f'note: {x}')

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+from .census import census
+from .checks import look_over
 from .config import RunSettings, Settings
-from .data import category, census, fingerprint, limit, look_over
+from .data import category, fingerprint, limit
 from .errors import InputError, relative_path
 from .images import image_size, load_image, load_mask, lost_regions, mask_view
 from .jobs import worker_gpu

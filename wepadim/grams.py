@@ -13,8 +13,8 @@ import torch
 
 from .backbone import Backbone
 from .config import SUBBANDS
+from .embedding import WaveletEmbedding
 from .gaussian import JITTER, whitener_rows
-from .wavelet import WaveletEmbedding
 from .window import around, bordered, spread, window_score, without_border
 
 # %% ../nbs/07_grams.ipynb #7eba1da6

@@ -11,29 +11,43 @@ from functools import lru_cache
 import numpy as np, torch
 from scipy import ndimage
 
-from .wavelet import resize_matrix
+from .embedding import resize_matrix
 
-# %% ../nbs/05a_maps.ipynb #e8e7d075
+# %% ../nbs/05a_maps.ipynb #8daf4857
 def gaussian_matrix(
     n:int, # Length, in pixels
     sigma:float, # Standard deviation, in pixels; 0: no smoothing
 )->np.ndarray: # [n, n], float64
-    "Smoothing with a Gaussian along one axis, mirrored at the border, as a matrix."
-    return ndimage.gaussian_filter1d(np.eye(n), sigma, axis=0, mode='reflect', truncate=4.0) if sigma > 0 else np.eye(n)
+    "The matrix that smooths n pixels with a Gaussian, mirrored at the border."
+    identity = np.eye(n)
+    if sigma <= 0: return identity
+    return ndimage.gaussian_filter1d(identity, sigma, axis=0, mode='reflect', truncate=4.0)
 
-# %% ../nbs/05a_maps.ipynb #5df248e2
+# %% ../nbs/05a_maps.ipynb #e3d798eb
+def _kernel_matrix(n, kernel):
+    "[n, n]: convolution of n pixels with a symmetric kernel, zeros beyond the border."
+    radius = len(kernel)//2
+    matrix = np.zeros((n, n))
+    for offset, weight in enumerate(kernel, -radius):
+        diagonal = np.eye(n, k=offset)
+        matrix += weight*diagonal
+    return matrix
+
 def published_matrices(
     n:int, # Length, in pixels
     sigma:float, # Standard deviation, in pixels; 0: no smoothing
 )->tuple: # (down [n, n], across [n, n]), float64
-    "The published smoothing: a Gaussian one way and a box the other, then the reverse."
+    "The matrices of the published smoothing: a Gaussian and a box, in either order."
     if sigma == 0: return np.eye(n), np.eye(n)
-    r = int(4*sigma + .5)
-    g = np.exp(-.5*(np.arange(-r, r + 1)/sigma)**2)
-    band = lambda kernel: sum(np.eye(n, k=k)*v for k, v in zip(range(-r, r + 1), kernel))
-    G, box = band(g/g.sum()), band(np.ones(2*r + 1))
+    radius = int(4*sigma + .5)
+    offsets = np.arange(-radius, radius + 1)/sigma
+    g = np.exp(-.5*offsets**2)
+    g /= g.sum()
+    G = _kernel_matrix(n, g)
+    box = _kernel_matrix(n, np.ones_like(g))
     return box @ G, G @ box
 
+# %% ../nbs/05a_maps.ipynb #85917824
 @lru_cache
 def map_matrices(
     grid:tuple, # (h, w) of the grid
@@ -42,8 +56,14 @@ def map_matrices(
     smoothing:str='gaussian', # 'gaussian' or 'published'
 )->tuple: # (U [size, h], V [size, w]), float64
     "The matrices that enlarge a grid to the image and smooth it: map = U grid V'."
-    down, across = published_matrices(size, sigma) if smoothing == 'published' else (gaussian_matrix(size, sigma),)*2
-    return down @ resize_matrix(grid[0], size), across @ resize_matrix(grid[1], size)
+    h, w = grid
+    if smoothing == 'published':
+        down, across = published_matrices(size, sigma)
+    else:
+        down = across = gaussian_matrix(size, sigma)
+    U = down @ resize_matrix(h, size)
+    V = across @ resize_matrix(w, size)
+    return U, V
 
 # %% ../nbs/05a_maps.ipynb #ad0bc733
 def image_scores(

@@ -16,21 +16,22 @@ import numpy as np, torch
 from fastcore.basics import patch
 from PIL import Image
 from tqdm import tqdm
+from safetensors import torch as safetensors
 
-from .backbone import Backbone, pick_device, tap_shapes
+from .backbone import Backbone, layer_shapes, pick_device
 from .config import Settings, preset as from_preset
 from .data import batches, with_range
+from .embedding import WaveletEmbedding, random_directions
 from .errors import InputError, warn_once
 from .gaussian import Gaussian, pack, unpack
 from .images import ARRAYS, image_files
-from .layouts import bare_name, folders, masks_beside, refuse_contrary, role
 from .maps import image_scores, map_matrices
+from .pairing import masks_beside
+from .roles import bare_name, folders, refuse_contrary, role
 from .saving import FORMAT, json_hash, read_model, replace_folder
 from .spill import collect, gib, room_for
 from .thresholds import Threshold, calibrated, find_threshold, pixel_threshold
-from .wavelet import WaveletEmbedding, random_directions
 from .window import fit_gaussian, window_score
-from safetensors import torch as safetensors
 
 # %% ../nbs/06_model.ipynb #e9fd68de
 class WEPaDiM:
@@ -51,7 +52,7 @@ class WEPaDiM:
         self.backbone = Backbone(s.backbone, weights=weights, device=self.device)
         self.gaussian = self.threshold = self.scale = self.train_scores = None
         self.thresholds = {}
-        self._prepare(tap_shapes(s.backbone, size=s.image_size))
+        self._prepare(layer_shapes(s.backbone, size=s.image_size))
 
     def __repr__(self): return f"WEPaDiM({self.settings.backbone}, {self.settings.wavelet_type} {self.settings.wavelet_level} {'|'.join(self.settings.wavelet_kept_subbands)}, {self.gaussian or 'not fitted'})"
 

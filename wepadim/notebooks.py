@@ -16,7 +16,7 @@ from .config import RunSettings, preset
 from .data import detect_layout
 from .errors import InputError, choose, write_atomic
 from .flags import KernelDied, Stopped
-from .layouts import elpv_root
+from .listed import elpv_root
 
 # %% ../nbs/12a_notebooks.ipynb #6c0a57b4
 def usual_data(

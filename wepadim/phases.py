@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .config import RunSettings, Settings, preset
 from .errors import InputError, choose, read_json, write_json
-from .layouts import elpv_root
+from .listed import elpv_root
 from .runs import open_run, run_folder, run_lock
 from .search import GRIDS, SEQUENTIAL, expand
 from .selection import run_selection

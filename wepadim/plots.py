@@ -6,7 +6,9 @@
 __all__ = ['GOOD', 'BAD', 'HEAT', 'STYLE', 'figure', 'show_roc', 'show_scores', 'heat', 'overlay', 'worth_seeing', 'as_drawn',
            'show_maps', 'show_bands']
 
-# %% ../nbs/08_plots.ipynb #ce9ca9b9
+# %% ../nbs/08_plots.ipynb #10d88f73
+from math import ceil
+
 import matplotlib as mpl, matplotlib.pyplot as plt
 import numpy as np, torch
 from matplotlib.font_manager import FontProperties, findfont, get_font
@@ -15,75 +17,111 @@ from PIL import Image
 from .config import SUBBANDS
 from .data import batches
 from .images import load_image, view
-from .metrics import auroc, found_at
+from .metrics import auroc
 from .wavelet import dwt2
 
-# %% ../nbs/08_plots.ipynb #640b8870
-GOOD, BAD = '#0072B2', '#D55E00' # blue and vermilion of the Okabe-Ito palette
-HEAT = 'inferno'
-STYLE = {'figure.dpi': 72, 'savefig.dpi': 110, 'font.size': 9, 'axes.spines.top': False, 'axes.spines.right': False, 'axes.titlesize': 9,
-         'figure.constrained_layout.use': True, 'legend.frameon': False, 'image.interpolation': 'nearest'}
+# %% ../nbs/08_plots.ipynb #14a89df6
+GOOD = '#0072B2' # blue of the Okabe-Ito palette
+BAD = '#D55E00' # its vermilion
+HEAT = 'inferno' # colour map of anomaly maps
+STYLE = {
+    'figure.dpi': 72,
+    'savefig.dpi': 110,
+    'font.size': 9,
+    'axes.spines.top': False,
+    'axes.spines.right': False,
+    'axes.titlesize': 9,
+    'figure.constrained_layout.use': True,
+    'legend.frameon': False,
+    'image.interpolation': 'nearest',
+}
 
-# %% ../nbs/08_plots.ipynb #2d98710d
+# %% ../nbs/08_plots.ipynb #374abd03
 def figure(
     rows:int=1, # Rows of axes
     cols:int=1, # Columns of axes
     size=(4, 3), # Width and height of one of them, in inches
-    pictures:bool=False, # No axes, ticks or frames?
+    pictures:bool=False, # Without axes, ticks and frames?
 )->tuple: # (figure, axes [rows, cols])
     "A figure in the project's style."
-    before = {k: mpl.rcParams[k] for k in STYLE}   # not rc_context: it would also undo that a notebook shows figures by itself
+    before = {k: mpl.rcParams[k] for k in STYLE}   # rc_context would also reset how a notebook shows figures
     mpl.rcParams.update(STYLE)
-    try: fig, axs = plt.subplots(rows, cols, figsize=(size[0]*cols, size[1]*rows), squeeze=False)
+    width, height = size
+    whole = (width*cols, height*rows)
+    try: fig, axs = plt.subplots(rows, cols, figsize=whole, squeeze=False)
     finally: mpl.rcParams.update(before)
-    if pictures: [ax.set_axis_off() for ax in axs.flat]
+    if pictures:
+        for ax in axs.flat: ax.set_axis_off()
     return fig, axs
 
-# %% ../nbs/08_plots.ipynb #e6e443ab
+# %% ../nbs/08_plots.ipynb #768f86a9
+def _rates(scores, thresholds):
+    "0, then the part of the scores at or above each threshold."
+    below = np.searchsorted(np.sort(scores), thresholds)
+    rates = 1 - below/len(scores)
+    return np.append(0, rates)
+
+# %% ../nbs/08_plots.ipynb #de36a278
 def show_roc(
     labels, # [n], 0 good, 1 defective
     scores, # [n], float
     ax=None, # Where to draw; None: a new figure
 ):
-    "The ROC curve, with its area in the title."
-    labels, scores = np.asarray(labels, bool), np.asarray(scores)
+    "Draw the ROC curve, with its area in the title; returns the axes."
+    labels = np.asarray(labels, bool)
+    scores = np.asarray(scores)
     ax = ax or figure()[1][0, 0]
     area = auroc(labels, scores)
-    if area is None: return ax.set_title('no ROC curve: only one class')
-    lo, hi = found_at(scores[~labels], scores[labels])
-    n = len(lo)
-    x, y = np.stack([lo, hi], 1).ravel(), np.stack([np.arange(n), np.arange(1, n + 1)], 1).ravel()/n
-    ax.plot([0, 1], [0, 1], ':', c='gray', lw=1); ax.plot(np.r_[0, x, 1], np.r_[0, y, 1], c=BAD)
-    ax.set(xlabel='good parts that raise an alarm', ylabel='defects found', title=f'image AUROC {area:.4f}', aspect='equal')
+    if area is None:
+        ax.set_title('no ROC curve: only one class')
+        return ax
+    thresholds = np.unique(scores)[::-1]
+    false_alarms = _rates(scores[~labels], thresholds)
+    found = _rates(scores[labels], thresholds)
+    ax.plot([0, 1], [0, 1], ':', c='gray', lw=1)   # chance
+    ax.plot(false_alarms, found, c=BAD)
+    ax.set(xlabel='good parts that raise an alarm', ylabel='defects found', aspect='equal')
+    ax.set_title(f'image AUROC {area:.4f}')
     return ax
 
-# %% ../nbs/08_plots.ipynb #ddbb6a45
+# %% ../nbs/08_plots.ipynb #c590f798
 def show_scores(
     labels, # [n], 0 good, 1 defective
     scores, # [n], float
     ax=None, # Where to draw; None: a new figure
     threshold:float|None=None, # Drawn as a line
 ):
-    "Histogram of the scores of good and defective parts."
-    labels, scores = np.asarray(labels, bool), np.asarray(scores)
+    "Draw the histogram of the scores of good and defective parts; returns the axes."
+    labels = np.asarray(labels, bool)
+    scores = np.asarray(scores)
     ax = ax or figure()[1][0, 0]
-    bins = np.linspace(scores.min(), np.quantile(scores, .98) + 1e-9, 31)
-    for which, name, c in ((~labels, 'good', GOOD), (labels, 'defective', BAD)):
-        ax.hist(scores[which].clip(max=bins[-1]), bins, alpha=.65, color=c, label=f'{name} ({which.sum()})')
-    if threshold is not None: ax.axvline(threshold, c='k', lw=1, ls='--', label=f'threshold {threshold:.3g}')
-    ax.set(xlabel='score (the last bin holds all above)', ylabel='images'); ax.legend()
+    highest = np.quantile(scores, .98) + 1e-9
+    bins = np.linspace(scores.min(), highest, 31)
+    shown = np.minimum(scores, bins[-1])
+    good = shown[~labels]
+    bad = shown[labels]
+    ax.hist(good, bins, alpha=.65, color=GOOD, label=f'good ({len(good)})')
+    ax.hist(bad, bins, alpha=.65, color=BAD, label=f'defective ({len(bad)})')
+    if threshold is not None:
+        ax.axvline(threshold, c='k', lw=1, ls='--', label=f'threshold {threshold:.3g}')
+    ax.set(xlabel='score (the last bin holds all above)', ylabel='images')
+    ax.legend()
     return ax
 
-# %% ../nbs/08_plots.ipynb #5accabc6
+# %% ../nbs/08_plots.ipynb #d24e985d
 def heat(
     amap:np.ndarray, # [H, W], an anomaly map
     scale:tuple, # (low, high): the ends of the colour scale, one for all images
 )->np.ndarray: # [H, W, 3], uint8
     "An anomaly map as colours."
-    v = np.clip((np.asarray(amap) - scale[0]) / (scale[1] - scale[0]), 0, 1)
-    return (mpl.colormaps[HEAT](v)[..., :3]*255).round().astype(np.uint8)
+    low, high = scale
+    v = np.asarray(amap) - low
+    v = np.clip(v/(high - low), 0, 1)
+    colours = mpl.colormaps[HEAT]
+    rgb = colours(v)[..., :3]*255
+    return rgb.round().astype(np.uint8)
 
-# %% ../nbs/08_plots.ipynb #fa978e4d
+# %% ../nbs/08_plots.ipynb #28196cca
 def overlay(
     image, # Anything `load_image` takes
     amap:np.ndarray, # [S, S], its anomaly map
@@ -96,30 +134,54 @@ def overlay(
     im = load_image(image, value_range)
     if input == 'crop': im = view(im, 'crop', len(amap))
     im.thumbnail((max_side, max_side))
-    glow = Image.fromarray(heat(amap, scale)).resize(im.size, Image.Resampling.BILINEAR)
-    grey = np.asarray(im.convert('L'), np.float32)[..., None]
-    return Image.fromarray((.55*grey + .6*np.asarray(glow, np.float32)).clip(0, 255).astype(np.uint8))
+    grey = np.asarray(im.convert('L'), np.float32)
+    glow = Image.fromarray(heat(amap, scale))
+    glow = glow.resize(im.size, Image.Resampling.BILINEAR)
+    glow = np.asarray(glow, np.float32)
+    mixed = .55*grey[..., None] + .6*glow
+    mixed = mixed.clip(0, 255).astype(np.uint8)
+    return Image.fromarray(mixed)
 
-# %% ../nbs/08_plots.ipynb #26ace85c
+# %% ../nbs/08_plots.ipynb #4e8aa226
 def worth_seeing(
     labels, # [n], 0 good, 1 defective
     scores, # [n], float
     n:int=4, # How many of each
 )->dict: # {title: indices}
     "Indices of the highest, the lowest and the most wrongly ranked images."
-    labels, order = np.asarray(labels, bool), np.argsort(scores, kind='stable')
-    good, bad = order[~labels[order]], order[labels[order]]
-    return {'highest scores': order[::-1][:n], 'lowest scores': order[:n], 'good, but ranked high': good[::-1][:n], 'defective, but ranked low': bad[:n]}
+    labels = np.asarray(labels, bool)
+    order = np.argsort(scores, kind='stable')
+    is_bad = labels[order]
+    good = order[~is_bad]
+    bad = order[is_bad]
+    return {
+        'highest scores': order[::-1][:n],
+        'lowest scores': order[:n],
+        'good, but ranked high': good[::-1][:n],
+        'defective, but ranked low': bad[:n],
+    }
 
-# %% ../nbs/08_plots.ipynb #380694a6
+# %% ../nbs/08_plots.ipynb #1ae60993
 def as_drawn(
     name:str, # Of a category, a folder, a run
 )->str: # What a picture can show
-    "A name for a picture: what the font lacks is escaped, and so is the sign that would begin a formula."
-    there = get_font(findfont(FontProperties())).get_char_index
-    return ''.join(c if there(ord(c)) else c.encode('ascii', 'backslashreplace').decode() for c in name).replace('$', r'\$')
+    "A name for a picture: characters that the font lacks and dollar signs are escaped."
+    font = get_font(findfont(FontProperties()))
+    drawn = ''
+    for c in name:
+        in_font = font.get_char_index(ord(c))
+        drawn += c if in_font else c.encode('ascii', 'backslashreplace').decode()
+    return drawn.replace('$', r'\$')
 
-# %% ../nbs/08_plots.ipynb #3aec5915
+# %% ../nbs/08_plots.ipynb #363cd254
+def _show_map(ax, amap, scale, mask=None):
+    "Draw an anomaly map, with the outline of its mask in white; returns the image on the axes."
+    low, high = scale
+    shown = ax.imshow(amap, cmap=HEAT, vmin=low, vmax=high)
+    if mask is not None and mask.any(): ax.contour(mask, [.5], colors='white', linewidths=.8)
+    return shown
+
+# %% ../nbs/08_plots.ipynb #473d7874
 def show_maps(
     images, # n of what `load_image` takes
     maps, # n anomaly maps [S, S]
@@ -131,34 +193,61 @@ def show_maps(
     per_row:int=8, # Images side by side
     value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
 ):
-    "Images above their heat maps, all on one colour scale."
-    cols = max(1, min(len(images), per_row))
-    fig, axs = figure(2*max(1, -(-len(images)//cols)), cols, (1.9, 2), pictures=True)
-    for i, (im, m) in enumerate(zip(images, maps)):
-        above, below = axs[2*(i//cols):2*(i//cols) + 2, i % cols]
-        above.imshow(view(load_image(im, value_range), input, len(m)))
-        above.set_title(as_drawn(titles[i]) if titles is not None else '', fontsize=8)
-        shown = below.imshow(m, cmap=HEAT, vmin=scale[0], vmax=scale[1])
-        if masks is not None and masks[i] is not None and masks[i].any(): below.contour(masks[i], [.5], colors='white', linewidths=.8)
-    if len(images): fig.colorbar(shown, ax=list(axs[1::2].flat), fraction=.02, label='distance from normal')
+    "Draw images above their heat maps, all on one colour scale; returns the figure."
+    n = len(images)
+    cols = max(1, min(n, per_row))
+    rows = max(1, ceil(n/cols))
+    fig, axs = figure(2*rows, cols, (1.9, 2), pictures=True)
+    above, below = axs[::2].ravel(), axs[1::2].ravel()
+    for i in range(n):
+        im = load_image(images[i], value_range)
+        above[i].imshow(view(im, input, len(maps[i])))
+        if titles is not None: above[i].set_title(as_drawn(titles[i]), fontsize=8)
+        mask = None if masks is None else masks[i]
+        shown = _show_map(below[i], maps[i], scale, mask)
+    if n: fig.colorbar(shown, ax=list(below), fraction=.02, label='distance from normal')
     if title: fig.suptitle(as_drawn(title), fontsize=10)
     return fig
 
-# %% ../nbs/08_plots.ipynb #7bb5c818
+# %% ../nbs/08_plots.ipynb #e817b70f
+def _magnitudes(model, images, tap):
+    "{sub-band: [n, h, w]}, the mean magnitude over the channels of one tap's feature maps."
+    s = model.settings
+    maps = []
+    for _, x in batches(images, s.input, s.image_size, value_range=s.value_range):
+        of_taps = model.backbone(x)
+        maps.append(of_taps[tap])
+    maps = torch.cat(maps)
+    bands = dwt2(maps, s.wavelet_type, 1, s.wavelet_mode)
+    magnitudes = {}
+    for (band, _), values in bands.items():
+        mean = values.abs().mean(1)
+        magnitudes[band] = mean.cpu().numpy()
+    return magnitudes
+
+# %% ../nbs/08_plots.ipynb #bd848414
 def show_bands(
     model, # A `WEPaDiM`
     image, # Anything `load_image` takes
     good=(), # Good images to compare with
     tap:int=0, # Which tap
 ):
-    "The sub-bands of one tap's feature map: mean magnitude over channels."
+    "Draw the sub-bands of one tap's feature map as mean magnitudes over channels; returns the figure."
     s = model.settings
-    def bands(images):
-        maps = torch.cat([model.backbone(x)[tap] for _, x in batches(images, s.input, s.image_size, value_range=s.value_range)])
-        return {b: v.abs().mean(1).cpu().numpy() for (b, j), v in dwt2(maps, s.wavelet_type, 1, s.wavelet_mode).items()}
-    seen, usual = bands([image]), bands(good) if len(good) else None
+    seen = _magnitudes(model, [image], tap)
+    usual = _magnitudes(model, good, tap) if len(good) else None
     fig, axs = figure(1, 5, (2.2, 2.4), pictures=True)
-    axs[0, 0].imshow(view(load_image(image, s.value_range), s.input, s.image_size)); axs[0, 0].set_title('image')
-    for ax, b in zip(axs[0, 1:], SUBBANDS):
-        ax.imshow(seen[b][0] if usual is None else seen[b][0] - usual[b].mean(0), cmap=HEAT, vmin=None if usual is None else 0); ax.set_title(f'{b} of {model.backbone.taps[tap]}')
+    first, *others = axs[0]
+    picture = load_image(image, s.value_range)
+    first.imshow(view(picture, s.input, s.image_size))
+    first.set_title('image')
+    tap_name = model.backbone.taps[tap]
+    for ax, band in zip(others, SUBBANDS):
+        values = seen[band][0]
+        lowest = 0
+        if usual is not None:
+            values = values - usual[band].mean(0)
+            lowest = None   # differences may be negative
+        ax.imshow(values, cmap=HEAT, vmin=lowest)
+        ax.set_title(f'{band} of {tap_name}')
     return fig

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np, psutil, torch
 from . import __version__
 
-from .backbone import find_weights
 from .config import Settings
+from .weights import find_weights
 
 # %% ../nbs/08b_provenance.ipynb #bb01ad9a
 def _commit():

@@ -148,7 +148,7 @@ def _as_csv(model, rows:list)->str:
 
 def _about(model, paths:list, out:Path, names:dict, unused:dict)->dict:
     "What run.json holds."
-    from wepadim.data import unused_as_dicts
+    from wepadim.census import unused_as_dicts
     from wepadim.provenance import stamp
     return dict(images=len(paths), census=dict(scored=len(paths), unused=unused_as_dicts(unused)), heatmaps={relative_path(p, out): n for p, n in names.items()},
                 threshold=model.threshold, thresholds={k: v.as_dict() for k, v in model.thresholds.items()}, scale=model.scale, weights_sha256=model.backbone.sha256, **stamp(model.settings))
@@ -202,7 +202,7 @@ def not_scored(
     out, # Where an earlier prediction may have written
 )->dict: # {why: files, relative to `out`}
     "The other files of the folders, each with the reason."
-    from wepadim.data import why_unused
+    from wepadim.census import why_unused
     from wepadim.images import all_files
     scored, ours, unused = {os.path.abspath(p) for p in paths}, written_before(out), {}
     for folder in filter(os.path.isdir, given):
@@ -218,7 +218,8 @@ def left_out(
     out, # What its paths are relative to
 )->list: # Paths
     "The pictures among the files that are not scored, heat maps apart."
-    from wepadim.data import HIDDEN, SKIPPED
+    from wepadim.census import HIDDEN
+    from wepadim.data import SKIPPED
     from wepadim.images import is_picture
     hidden = [p for p in unused.get(HIDDEN, []) if is_picture(os.path.normpath(Path(out)/p))]   # `out` may not be there yet
     return unused.get(SKIPPED, []) + hidden

@@ -15,16 +15,16 @@ from math import inf, prod
 
 import torch
 
-from .backbone import Backbone, tap_shapes
+from .backbone import Backbone, layer_shapes
 from .config import SUBBANDS, Settings, subbands
 from .data import batches
+from .embedding import WaveletEmbedding, random_directions
 from .errors import InputError
 from .gaussian import mean_variance
 from .grams import distances, window_distances
 from .maps import image_scores, map_matrices
 from .metrics import PixelTruth, image_metrics, pixel_metrics
 from .spill import Room, Spilled, collect, collect_maps, gib, room_for
-from .wavelet import WaveletEmbedding, random_directions
 from .window import fit_gaussian, spread, window_score
 
 # %% ../nbs/07a_search.ipynb #e7650898
@@ -208,7 +208,7 @@ def maps_room(
 )->Room:
     "What there is memory for before the first pass: the feature maps of all images?"
     c, fixed = configs[0], 0.
-    shapes = tap_shapes(c.backbone, size=c.image_size)
+    shapes = layer_shapes(c.backbone, size=c.image_size)
     for group in passes(configs).values():
         try: fixed = max(fixed, pass_needs(group, embedding_of(group, shapes), n, m)[0])
         except InputError: continue   # a level that does not fit: said when it is its turn

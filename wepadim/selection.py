@@ -18,7 +18,7 @@ from .config import RunSettings, Settings, preset
 from .data import detect_layout, with_range
 from .errors import write_json
 from .evaluate import run_category
-from .layouts import elpv_root
+from .listed import elpv_root
 from .provenance import stamp, weights_hash
 from .runs import whole_json
 from .search import each_batch, expand, extract, maps_room, search_passes

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt, numpy as np
 
+from .census import census, lines_beside
 from .config import RunSettings, Settings
-from .data import categories, category, census, detect_layout, limit, lines_beside, readable
+from .data import categories, category, detect_layout, limit, readable
 from .errors import InputError, choose, read_json, relative_path, warn_once, write_atomic, write_json
 from .evaluate import Outcome, lost_line, odd_about, run_category
 from .jobs import run_jobs

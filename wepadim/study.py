@@ -19,14 +19,15 @@ from .backbone import pick_device
 from .cache import features
 from .config import RunSettings, Settings
 from .data import categories, category, detect_layout, fingerprint, limit
+from .embedding import random_directions
 from .errors import InputError, write_atomic, write_json
 from .evaluate import pixel_truth
 from .images import load_image, load_mask
-from .layouts import Sample, elpv_root
+from .listed import elpv_root
 from .provenance import provenance, weights_hash
 from .runs import whole_json
+from .samples import Sample
 from .search import embed_all, embedding_of, evaluate, fitted_distances, pass_distances
-from .wavelet import random_directions
 
 # %% ../nbs/10a_study.ipynb #2f1a960f
 def study_categories(

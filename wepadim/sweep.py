@@ -15,12 +15,13 @@ from tqdm import tqdm
 from . import __version__
 
 from .cache import features
+from .census import census
 from .config import RunSettings, Settings, preset
-from .data import categories, census, detect_layout, fingerprint
+from .data import categories, detect_layout, fingerprint
 from .errors import InputError, choose, read_json, write_json
 from .evaluate import lost_line, odd_about, read_truth, run_category
 from .jobs import run_jobs
-from .layouts import elpv_root
+from .listed import elpv_root
 from .metrics import PixelTruth, why_undefined
 from .provenance import Stopwatch, peak_memory, provenance, stamp, weights_hash
 from .runs import attempt_all, identity, open_run, run_folder, run_lock, whole_json

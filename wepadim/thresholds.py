@@ -13,71 +13,120 @@ from scipy import stats
 
 from .errors import InputError
 
-# %% ../nbs/05b_thresholds.ipynb #c367a10b
+# %% ../nbs/05b_thresholds.ipynb #e2cb329f
 def good_quantile(
     scores:np.ndarray, # [n], good ones that the model has not learned from; n > 1
     rate:float, # False alarms, as a part of the good parts
 )->float:
     "The score that a new good part exceeds with this probability."
-    n, k = len(scores), int(np.ceil((len(scores) + 1)*(1 - rate)))
-    if k <= n: return float(np.partition(scores, k - 1)[k - 1])
+    n = len(scores)
+    k = int(np.ceil((n + 1)*(1 - rate)))
+    if k <= n:
+        kth = np.partition(scores, k - 1)[k - 1]
+        return float(kth)
     logs = np.log(np.maximum(scores, 1e-12))
-    return float(np.exp(logs.mean() + stats.t.ppf(1 - rate, n - 1)*logs.std(ddof=1)*(1 + 1/n)**.5))
+    t = stats.t.ppf(1 - rate, n - 1)
+    std = logs.std(ddof=1)
+    margin = t*std*(1 + 1/n)**.5   # of a new score, whose mean is not known exactly
+    return float(np.exp(logs.mean() + margin))
 
-# %% ../nbs/05b_thresholds.ipynb #110f1f41
+# %% ../nbs/05b_thresholds.ipynb #4b07dca8
 @dataclass(frozen=True)
 class Threshold:
     "A threshold and how sure it is."
     value: float # scores from here on are alarms
     rate: float # stated rate of false alarms
-    low: float # the threshold, 90% interval
-    high: float
-    rate_low: float # the rate of false alarms that it will give, 90% interval
-    rate_high: float
-    n: int # good images it comes from
+    low: float # lower end of the threshold's 90% interval
+    high: float # its upper end
+    rate_low: float # lower end of the 90% interval of the rate that it will give
+    rate_high: float # its upper end
+    n: int # number of good images behind it
 
     def as_dict(self):
-        "For a JSON file."
+        "The fields as a dict, for a JSON file."
         return asdict(self)
 
-# %% ../nbs/05b_thresholds.ipynb #1b24c935
+# %% ../nbs/05b_thresholds.ipynb #93007877
+def _interval(values):
+    "The 90% interval of resampled values."
+    low, high = np.quantile(values, (.05, .95))
+    return float(low), float(high)
+
+# %% ../nbs/05b_thresholds.ipynb #150cddca
 def find_threshold(
     scores, # [n], of good images that the model has not learned from
     rate:float=0.01, # False alarms, as a part of the good parts
     seed:int=0, # Of the bootstrap
 )->Threshold:
-    "The threshold for a rate of false alarms. Needs at least 3 scores."
-    scores, rng = np.asarray(scores, np.float64), np.random.default_rng(seed)
-    if not 0 < rate < 1: raise InputError(f"false_alarm_rate {rate}: expected a number between 0 and 1, such as 0.01")
-    if len(scores) < 3: raise InputError(f"{len(scores)} good image(s): expected at least 3 to set a threshold")
+    "The threshold for a rate of false alarms, from at least 3 scores."
+    scores = np.asarray(scores, np.float64)
     n = len(scores)
-    low, high = np.quantile([good_quantile(rng.choice(scores, n), rate) for _ in range(500)], (.05, .95))
-    return Threshold(good_quantile(scores, rate), rate, float(low), float(high), *map(float, stats.beta.ppf((.05, .95), (n + 1)*rate, (n + 1)*(1 - rate))), n)
+    if not 0 < rate < 1: raise InputError(f"false_alarm_rate {rate}: expected a number between 0 and 1, such as 0.01")
+    if n < 3: raise InputError(f"{n} good image(s): expected at least 3 to set a threshold")
+    rng = np.random.default_rng(seed)
+    values = []
+    for _ in range(500):
+        resampled = rng.choice(scores, n)
+        values.append(good_quantile(resampled, rate))
+    low, high = _interval(values)
+    beta = stats.beta((n + 1)*rate, (n + 1)*(1 - rate))
+    return Threshold(
+        value=good_quantile(scores, rate),
+        rate=rate,
+        low=low,
+        high=high,
+        rate_low=float(beta.ppf(.05)),
+        rate_high=float(beta.ppf(.95)),
+        n=n,
+    )
 
-# %% ../nbs/05b_thresholds.ipynb #33261131
+# %% ../nbs/05b_thresholds.ipynb #0eddb9f2
+def _tail(scores, good):
+    "The chance that a new good score is higher, if the logarithms are normal."
+    n = len(good)
+    logs = np.log(np.maximum(good, 1e-12))
+    std = logs.std(ddof=1)
+    spread = std*(1 + 1/n)**.5 + 1e-12
+    distance = np.log(np.maximum(scores, 1e-12)) - logs.mean()
+    freedom = max(n - 1, 1)
+    return stats.t.sf(distance/spread, freedom)
+
 def calibrated(
     scores, # [m]: any scores
     good, # [n]: of good images that the model has not learned from
 )->np.ndarray: # [m], float64, 0 to 1
     "The part of good parts with a lower score."
-    good, s = np.sort(np.asarray(good, np.float64)), np.asarray(scores, np.float64)
-    n, logs = len(good), np.log(np.maximum(good, 1e-12))
-    tail = lambda x: stats.t.sf((np.log(np.maximum(x, 1e-12)) - logs.mean())/(logs.std(ddof=1)*(1 + 1/n)**.5 + 1e-12), max(n - 1, 1))
-    inner = np.interp(s, good, np.arange(1, n + 1)/(n + 1), left=0)
-    inner = np.where(s < good[0], s/max(good[0], 1e-12)/(n + 1), inner)
-    return np.where(s <= good[-1], inner, 1 - tail(s)/tail(good[-1])/(n + 1)).clip(0, 1)
+    scores = np.asarray(scores, np.float64)
+    good = np.sort(np.asarray(good, np.float64))
+    n = len(good)
+    lowest = good[0]
+    highest = good[-1]
+    ranks = np.arange(1, n + 1)
+    inside = np.interp(scores, good, ranks/(n + 1))
+    below = scores/max(lowest, 1e-12)/(n + 1)
+    tail = _tail(scores, good)/_tail(highest, good)
+    beyond = 1 - tail/(n + 1)
+    values = np.where(scores < lowest, below, inside)
+    values = np.where(scores <= highest, values, beyond)
+    return values.clip(0, 1)
 
-# %% ../nbs/05b_thresholds.ipynb #2dd86198
+# %% ../nbs/05b_thresholds.ipynb #9ed72c17
 def pixel_threshold(
     maps:np.ndarray, # [n, k], float32: pixels of the maps of n good images, a regular sample of each
     rate:float=0.01, # Part of the pixels of good parts
     seed:int=0, # Of the bootstrap
 )->Threshold:
     "The threshold that this part of the pixels of good parts exceeds."
-    rng, q = np.random.default_rng(seed), lambda m: float(np.quantile(m, 1 - rate))
-    few = maps[:, rng.permutation(maps.shape[1])[:512]]                 # not every 8th: those would lie in a few columns of the image
-    values = [q(few[rng.integers(0, len(few), len(few))]) for _ in range(60)]
-    low, high = np.quantile(values, (.05, .95))
-    at = q(maps)
-    rates = np.quantile([(few[rng.integers(0, len(few), len(few))] >= at).mean() for _ in range(60)], (.05, .95))
-    return Threshold(at, rate, float(low), float(high), *map(float, rates), len(maps))
+    n, n_pixels = maps.shape
+    value = float(np.quantile(maps, 1 - rate))
+    rng = np.random.default_rng(seed)
+    columns = rng.permutation(n_pixels)[:512]   # at random: every 8th pixel could lie in a few columns of the image
+    few = maps[:, columns]
+    def resampled():
+        images = rng.integers(0, n, n)
+        return few[images]
+    values = [float(np.quantile(resampled(), 1 - rate)) for _ in range(60)]
+    rates = [(resampled() >= value).mean() for _ in range(60)]
+    low, high = _interval(values)
+    rate_low, rate_high = _interval(rates)
+    return Threshold(value, rate, low, high, rate_low, rate_high, n)
