@@ -2,7 +2,7 @@
 import filecmp, shutil, subprocess, sys, tempfile
 from pathlib import Path
 
-import outputs, readme
+import density, outputs, readme
 
 ROOT = Path(__file__).resolve().parents[1]
 SKIP = shutil.ignore_patterns('.ipynb_checkpoints', '__pycache__', '_proc')
@@ -45,8 +45,21 @@ def unreachable(root):
 def long_cells(nbs):
     "Code cells of more than 30 lines: two ideas, or a part for a function."
     import nbformat
-    return [f'{p.name}: {c.source.splitlines()[0][:40]}' for p in sorted(nbs.rglob('*.ipynb')) if '.ipynb_checkpoints' not in p.parts
-            for c in nbformat.read(p, 4).cells if c.cell_type == 'code' and len(c.source.splitlines()) > 30]
+    found = []
+    for p in sorted(nbs.rglob('*.ipynb')):
+        if '.ipynb_checkpoints' in p.parts: continue
+        for c in nbformat.read(p, 4).cells:
+            lines = c.source.splitlines()
+            if c.cell_type == 'code' and len(lines) > 30: found.append(f'{p.name}: {lines[0][:40]}')
+    return found
+
+
+def dense(root):
+    "Where the component notebooks break a rule of density.py, and the figures that miss their limit."
+    pages = density.component_notebooks(root/'nbs')
+    found = [f for cells in pages for f in density.faults_of(cells)]
+    found += [*density.module_faults(root/'wepadim'), *density.missed(density.measured(pages))]
+    return [f'\n  {f}' for f in found]
 
 
 def strange_outputs(nbs):
@@ -92,3 +105,4 @@ with tempfile.TemporaryDirectory() as d:   # a copy, so that checking changes no
     verdict('size of notebooks', [p.name for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts and p.stat().st_size > outputs.LIMIT], 'make their pictures smaller')
     verdict('outputs of their code', strange_outputs(ROOT/'nbs'), 'run these notebooks with `make outputs`, see CONTRIBUTING.md')
     verdict('cells that can be read', long_cells(ROOT/'nbs'), 'split them: at most 30 lines')
+    verdict('one idea a line', dense(ROOT), 'see tools/density.py')
