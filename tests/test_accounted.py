@@ -10,7 +10,9 @@ from wepadim.config import InputError
 from wepadim.census import NO_PICTURE, NO_ROLE, census
 from wepadim.data import categories, category, detect_layout
 from wepadim.checks import check
-from wepadim.images import all_files, find_value_range, load_image, load_mask
+from wepadim.files import all_files
+from wepadim.images import find_value_range, load_image
+from wepadim.masks import load_mask
 from wepadim.model import WEPaDiM
 
 SMALL = '--models efficientnet-lite0 --image_size 64 --align 4 --preset recommended --heatmaps 0'.split()

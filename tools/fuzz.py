@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from wepadim.config import InputError
 from wepadim.data import image_tensor
-from wepadim.images import load_mask
+from wepadim.masks import load_mask
 from wepadim.model import WEPaDiM
 
 FORMATS = {'png': {}, 'jpg': {}, 'bmp': {}, 'tif': dict(compression='tiff_lzw'), 'tiff': {}}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .data import detect_layout, first_few, open_categories
 from .errors import InputError, relative_path
-from .images import all_files, is_hidden, looks_like_picture
+from .files import all_files, is_hidden, looks_like_picture
 from .samples import Category, sample_files
 
 # %% ../nbs/01c_census.ipynb #9be0b6cf

@@ -20,8 +20,9 @@ from tqdm import tqdm
 
 from .data import categories, detect_layout, digest, first_few, open_categories
 from .errors import InputError, relative_path
-from .images import (
-    Extremes, extremes, image_size, load_mask, range_of, read_picture, usual_range, what_is_beyond)
+from .files import read_picture
+from .images import Extremes, extremes, image_size, range_of, usual_range, what_is_beyond
+from .masks import load_mask
 from .samples import Category, Sample
 
 # %% ../nbs/01c_checks.ipynb #dd8096e2

@@ -18,7 +18,8 @@ import numpy as np, torch
 from joblib import cpu_count
 
 from .errors import InputError, choose, relative_path
-from .images import find_value_range, load_view, read_picture
+from .files import read_picture
+from .images import find_value_range, load_view
 from .layouts import LAYOUTS
 from .listed import elpv_root
 from .roles import folders

@@ -19,8 +19,9 @@ from .checks import look_over
 from .config import RunSettings, Settings
 from .data import category, fingerprint, limit
 from .errors import InputError, relative_path
-from .images import image_size, load_image, load_mask, lost_regions, mask_view
+from .images import image_size, load_image
 from .jobs import worker_gpu
+from .masks import load_mask, lost_regions, mask_view
 from .metrics import PixelTruth, image_metrics, pixel_metrics
 from .model import WEPaDiM
 from .plots import show_maps

@@ -9,7 +9,7 @@ __all__ = ['LAYOUTS', 'add_layout']
 from operator import attrgetter
 
 from .errors import InputError
-from .images import image_files
+from .files import image_files
 from .listed import LISTED, elpv_root
 from .plain import PLAIN, folder_category
 from .roles import folders

@@ -23,8 +23,8 @@ from .config import Settings, preset as from_preset
 from .data import batches, with_range
 from .embedding import WaveletEmbedding, random_directions
 from .errors import InputError, warn_once
+from .files import ARRAYS, image_files
 from .gaussian import Gaussian, pack, unpack
-from .images import ARRAYS, image_files
 from .maps import image_scores, map_matrices
 from .pairing import masks_beside
 from .roles import bare_name, folders, refuse_contrary, role

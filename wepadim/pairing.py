@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 
 from .errors import InputError
-from .images import ENDINGS, FORMATS, image_files, load_mask, mask_values
+from .files import ENDINGS, FORMATS, image_files
+from .masks import load_mask, mask_values
 from .roles import role, same_name
 
 # %% ../nbs/01b2_pairing.ipynb #eeabb8f2

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .errors import InputError
-from .images import image_files
+from .files import image_files
 from .pairing import masks_beside, match_masks
 from .roles import VAGUE, bare_name, folders, loose_pictures, refuse_contrary, refuse_vague, role
 from .samples import (

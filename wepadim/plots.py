@@ -225,7 +225,7 @@ def _magnitudes(model, images, tap):
         magnitudes[band] = mean.cpu().numpy()
     return magnitudes
 
-# %% ../nbs/08_plots.ipynb #bd848414
+# %% ../nbs/08_plots.ipynb #e7fb6ed8
 def show_bands(
     model, # A `WEPaDiM`
     image, # Anything `load_image` takes
@@ -244,10 +244,10 @@ def show_bands(
     tap_name = model.backbone.taps[tap]
     for ax, band in zip(others, SUBBANDS):
         values = seen[band][0]
-        lowest = 0
+        lowest = None
         if usual is not None:
             values = values - usual[band].mean(0)
-            lowest = None   # differences may be negative
+            lowest = 0   # less than usual is black
         ax.imshow(values, cmap=HEAT, vmin=lowest)
         ax.set_title(f'{band} of {tap_name}')
     return fig

@@ -11,7 +11,7 @@ import re, unicodedata
 from pathlib import Path
 
 from .errors import InputError
-from .images import is_hidden, looks_like_picture
+from .files import is_hidden, looks_like_picture
 
 # %% ../nbs/01b1_roles.ipynb #f9c076ad
 def same_name(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .images import image_files
+from .files import image_files
 from .pairing import has_defect, masks_beside
 
 # %% ../nbs/01b3_samples.ipynb #67b8391f

@@ -203,7 +203,7 @@ def not_scored(
 )->dict: # {why: files, relative to `out`}
     "The other files of the folders, each with the reason."
     from wepadim.census import why_unused
-    from wepadim.images import all_files
+    from wepadim.files import all_files
     scored, ours, unused = {os.path.abspath(p) for p in paths}, written_before(out), {}
     for folder in filter(os.path.isdir, given):
         for p in all_files(folder):
@@ -220,6 +220,6 @@ def left_out(
     "The pictures among the files that are not scored, heat maps apart."
     from wepadim.census import HIDDEN
     from wepadim.data import SKIPPED
-    from wepadim.images import is_picture
+    from wepadim.files import is_picture
     hidden = [p for p in unused.get(HIDDEN, []) if is_picture(os.path.normpath(Path(out)/p))]   # `out` may not be there yet
     return unused.get(SKIPPED, []) + hidden

@@ -22,8 +22,9 @@ from .data import categories, category, detect_layout, fingerprint, limit
 from .embedding import random_directions
 from .errors import InputError, write_atomic, write_json
 from .evaluate import pixel_truth
-from .images import load_image, load_mask
+from .images import load_image
 from .listed import elpv_root
+from .masks import load_mask
 from .provenance import provenance, weights_hash
 from .runs import whole_json
 from .samples import Sample

@@ -9,7 +9,7 @@ __all__ = ['SURFACES']
 import re
 from pathlib import Path
 
-from .images import image_files
+from .files import image_files
 from .pairing import match_masks, without_ending
 from .roles import folder, folders, same_name
 from .samples import (

@@ -5,129 +5,273 @@
 # %% auto #0
 __all__ = ['DEFECTS', 'paint_defect']
 
-# %% ../nbs/01a_synthetic.ipynb #6e81a760
+# %% ../nbs/01a_synthetic.ipynb #d8db7c79
+from math import ceil
+
 import numpy as np
 from PIL import Image, ImageDraw
-from scipy import ndimage
+from scipy.ndimage import gaussian_filter, gaussian_laplace, map_coordinates
 
 from .errors import InputError, choose
 from .images import load_image
 
-# %% ../nbs/01a_synthetic.ipynb #87bc7b2e
-def _noise(shape, scale, rng):
-    "Noise [H, W] of unit variance whose features are about `scale` pixels wide."
-    few = rng.standard_normal([max(2, int(np.ceil(n/scale)) + 1) for n in shape]).astype(np.float32)
-    n = np.asarray(Image.fromarray(few).resize(shape[::-1], Image.Resampling.BICUBIC))
-    return (n - n.mean())/(n.std() + 1e-9)
+# %% ../nbs/01a_synthetic.ipynb #d4bf47b3
+def _noise(im, scale, rng):
+    "Smooth noise [H, W] of mean 0 and variance 1, whose features are about `scale` pixels wide."
+    h, w, _ = im.shape
+    rows = max(2, ceil(h/scale) + 1)
+    cols = max(2, ceil(w/scale) + 1)
+    numbers = rng.standard_normal((rows, cols))
+    coarse = Image.fromarray(numbers.astype(np.float32))
+    fine = coarse.resize((w, h), Image.BICUBIC)
+    noise = np.asarray(fine)
+    centred = noise - noise.mean()
+    return centred/(noise.std() + 1e-9)
 
-# %% ../nbs/01a_synthetic.ipynb #599f574a
+# %% ../nbs/01a_synthetic.ipynb #0e938bb5
 def _place(im, rng, s):
-    "A place (x, y), likelier where the image has detail."
-    s = s/32
-    detail = ndimage.gaussian_filter(np.abs(ndimage.gaussian_laplace(im.mean(2), max(1, s/2))), 2*s)
-    sums = np.cumsum(detail/(detail.max() + 1e-9) + .05)
-    i = int(np.searchsorted(sums, rng.uniform(0, sums[-1])))
-    return i % im.shape[1], i//im.shape[1]
+    "A random place (x, y), likelier where the image has detail."
+    h, w, _ = im.shape
+    scale = s/32
+    laplacian = gaussian_laplace(im.mean(2), max(1, scale/2))
+    edges = np.abs(laplacian)
+    detail = gaussian_filter(edges, 2*scale)
+    relative = detail/(detail.max() + 1e-9)
+    sums = np.cumsum(relative + .05)
+    drawn = rng.uniform(0, sums[-1])
+    i = np.searchsorted(sums, drawn)
+    y, x = divmod(int(i), w)
+    return x, y
 
-def _turned(im, centre, angle):
-    "Coordinates (u, v) of every pixel from a centre, turned."
-    y, x = np.mgrid[:im.shape[0], :im.shape[1]] - np.array(centre[::-1], float)[:, None, None]
-    return x*np.cos(angle) + y*np.sin(angle), y*np.cos(angle) - x*np.sin(angle)
+# %% ../nbs/01a_synthetic.ipynb #50c67478
+def _local_axes(im, rng, s):
+    "Coordinates (u, v) of every pixel, measured from a random place and rotated by a random angle."
+    x0, y0 = _place(im, rng, s)
+    angle = rng.uniform(0, np.pi)
+    cos = np.cos(angle)
+    sin = np.sin(angle)
+    h, w, _ = im.shape
+    y, x = np.indices((h, w))
+    x -= x0
+    y -= y0
+    u = x*cos + y*sin
+    v = y*cos - x*sin
+    return u, v
 
-# %% ../nbs/01a_synthetic.ipynb #d9b8607f
-def _blob(im, rng, s, low, high):
-    "A spot with an irregular, more or less soft edge, its radius between two parts of s."
-    r, centre = np.exp(rng.uniform(np.log(low), np.log(high)))*s, _place(im, rng, s)
-    (u, v), flat = _turned(im, centre, rng.uniform(0, np.pi)), rng.uniform(.5, 1)
-    field = 1 - np.hypot(u/r, v/(r*flat)) + .35*_noise(im.shape[:2], max(2, .8*r), rng)*(r > 3)
-    return np.clip(np.minimum(field, 1 - np.hypot(u, v)/(1.6*r))/rng.uniform(.1, .5) + .5, 0, 1)
+def _length(rng, s, limits):
+    "A random length in pixels; its limits are parts of s."
+    low, high = np.log(limits)
+    drawn = rng.uniform(low, high)
+    return s*np.exp(drawn)
 
 def _bar(im, rng, s, long, wide):
-    "A rectangle of half sides between two parts of s each, turned."
-    a, b = (np.exp(rng.uniform(*np.log(x)))*s for x in (long, wide))
-    u, v = _turned(im, _place(im, rng, s), rng.uniform(0, np.pi))
-    return np.clip(np.minimum(a - np.abs(u), b - np.abs(v)) + .5, 0, 1)
+    "The opacity of a rotated rectangle, from the limits of its two half sides."
+    half_length = _length(rng, s, long)
+    half_width = _length(rng, s, wide)
+    u, v = _local_axes(im, rng, s)
+    along = half_length - np.abs(u)
+    across = half_width - np.abs(v)
+    inside = np.minimum(along, across)
+    return np.clip(inside + .5, 0, 1)
 
-# %% ../nbs/01a_synthetic.ipynb #cc28a3d5
+# %% ../nbs/01a_synthetic.ipynb #5dbf54aa
+def _blob(im, rng, s, limits):
+    "The opacity of an irregular spot with a soft edge, from the limits of its radius."
+    radius = _length(rng, s, limits)
+    u, v = _local_axes(im, rng, s)
+    flatness = rng.uniform(.5, 1)
+    minor = radius*flatness
+    ellipse = np.hypot(u/radius, v/minor)
+    bumps = max(2, .8*radius)
+    noise = _noise(im, bumps, rng)
+    roughness = .35 if radius > 3 else 0
+    ragged = 1 - ellipse + roughness*noise
+    reach = 1.6*radius
+    circle = 1 - np.hypot(u, v)/reach
+    inside = np.minimum(ragged, circle)
+    softness = rng.uniform(.1, .5)
+    return np.clip(inside/softness + .5, 0, 1)
+
+# %% ../nbs/01a_synthetic.ipynb #3e563a65
 def _line(im, rng, s):
-    "A line that keeps its direction roughly, drawn four times too large and reduced."
-    (h, w), (x, y), angle = im.shape[:2], _place(im, rng, s), rng.uniform(0, 2*np.pi)
-    points = [(x, y)]
+    "The opacity of a thin, slightly bent line."
+    h, w, _ = im.shape
+    x, y = _place(im, rng, s)
+    angle = rng.uniform(0, 2*np.pi)
+    step = .015*s
+    points = [(4*x, 4*y)]
     for _ in range(int(rng.integers(6, 20))):
         angle += rng.normal(0, .25)
-        x, y = x + .015*s*np.cos(angle), y + .015*s*np.sin(angle)
-        points.append((x, y))
-    big = Image.new('L', (4*w, 4*h))
-    ImageDraw.Draw(big).line([(4*x, 4*y) for x, y in points], 255, max(3, round(4*s*rng.uniform(.003, .012))), 'curve')
-    return np.asarray(big.resize((w, h), Image.Resampling.BOX), np.float32)/255
+        x += step*np.cos(angle)
+        y += step*np.sin(angle)
+        points.append((4*x, 4*y))
+    width = 4*s*rng.uniform(.003, .012)
+    width = max(3, round(width))
+    large = Image.new('L', (4*w, 4*h))
+    pen = ImageDraw.Draw(large)
+    pen.line(points, fill=255, width=width, joint='curve')
+    small = large.resize((w, h), Image.BOX)
+    return np.asarray(small, np.float32)/255
 
-# %% ../nbs/01a_synthetic.ipynb #d648600b
+# %% ../nbs/01a_synthetic.ipynb #29c395fb
+def _shift(n, rng):
+    "A random shift of at least an eighth of the side n, in either direction."
+    margin = n//8
+    return int(rng.integers(margin, n - margin))
+
 def _elsewhere(other, rng):
-    "Another good image, shifted, mirrored, a little brighter or darker."
-    h, w = other.shape[:2]
-    o = np.roll(other, (int(rng.integers(h//8, h - h//8)), int(rng.integers(w//8, w - w//8))), (0, 1))
-    return np.clip(o[::rng.choice([-1, 1]), ::rng.choice([-1, 1])]*rng.uniform(.8, 1.2) + rng.uniform(-20, 20), 0, 255)
+    "Another good image, shifted, mirrored, and a little brighter or darker."
+    h, w, _ = other.shape
+    down = _shift(h, rng)
+    right = _shift(w, rng)
+    moved = np.roll(other, (down, right), (0, 1))
+    flip_y = rng.choice([-1, 1])
+    flip_x = rng.choice([-1, 1])
+    mirrored = moved[::flip_y, ::flip_x]   # 1: as it is, -1: mirrored
+    contrast = rng.uniform(.8, 1.2)
+    brightness = rng.uniform(-20, 20)
+    changed = mirrored*contrast + brightness
+    return np.clip(changed, 0, 255)
 
+# %% ../nbs/01a_synthetic.ipynb #e1d6e360
 def _tone(im, alpha, rng, low, high):
-    "The image, lighter or darker by something between low and high."
-    here = im[alpha > .5].mean() if (alpha > .5).any() else im.mean()
-    d = rng.uniform(low, high)*rng.choice([-1, 1])
-    d = d if 0 <= here + d <= 255 else -d
-    coloured = np.ptp(im, axis=2).max() > 0
-    return np.clip(im + d*(1 + .3*rng.standard_normal(3)*coloured), 0, 255)
+    "The image lighter or darker by `low` to `high` grey values."
+    inside = im[alpha > .5]
+    here = inside.mean() if len(inside) else im.mean()
+    amount = rng.uniform(low, high)
+    change = amount*rng.choice([-1, 1])
+    if not 0 <= here + change <= 255: change = -change
+    spread = np.ptp(im, axis=2)   # between the channels of a pixel
+    coloured = spread.max() > 0
+    tint = .3*rng.standard_normal(3)*coloured
+    toned = im + change*(1 + tint)
+    return np.clip(toned, 0, 255)
 
-# %% ../nbs/01a_synthetic.ipynb #5b805f71
-def _patch(im, other, rng, s): return _bar(im, rng, s, (.02, .1), (.02, .1)), _elsewhere(other, rng)
-def _scar(im, other, rng, s): return _bar(im, rng, s, (.06, .2), (.006, .02)), _elsewhere(other, rng)
-def _texture(im, other, rng, s): return _blob(im, rng, s, .03, .12)*rng.uniform(.3, .9), _elsewhere(other, rng)
-def _blur(im, other, rng, s): return _blob(im, rng, s, .04, .14), ndimage.gaussian_filter(im, (*[rng.uniform(.006, .02)*s]*2, 0))
+# %% ../nbs/01a_synthetic.ipynb #e6143168
+def _patch(im, other, rng, s):
+    alpha = _bar(im, rng, s, (.02, .1), (.02, .1))
+    return alpha, _elsewhere(other, rng)
+
+def _scar(im, other, rng, s):
+    alpha = _bar(im, rng, s, (.06, .2), (.006, .02))
+    return alpha, _elsewhere(other, rng)
+
+def _texture(im, other, rng, s):
+    alpha = _blob(im, rng, s, (.03, .12))
+    faded = alpha*rng.uniform(.3, .9)
+    return faded, _elsewhere(other, rng)
+
+def _blur(im, other, rng, s):
+    alpha = _blob(im, rng, s, (.04, .14))
+    sigma = rng.uniform(.006, .02)*s
+    return alpha, gaussian_filter(im, (sigma, sigma, 0))
+
+# %% ../nbs/01a_synthetic.ipynb #54b9b6e2
+def _grain(im, rng, sigma):
+    "Grey sensor noise, [H, W, 1]."
+    h, w, _ = im.shape
+    return sigma*rng.standard_normal((h, w, 1))
 
 def _scratch(im, other, rng, s):
     alpha = _line(im, rng, s)
-    return alpha*rng.uniform(.4, 1), _tone(im, alpha, rng, 30, 110)
+    faded = alpha*rng.uniform(.4, 1)
+    return faded, _tone(im, alpha, rng, 30, 110)
 
 def _stain(im, other, rng, s):
-    alpha = _blob(im, rng, s, .02, .12)
+    alpha = _blob(im, rng, s, (.02, .12))
     return alpha, _tone(im, alpha, rng, 12, 60)
 
 def _hole(im, other, rng, s):
-    alpha = _blob(im, rng, s, .012, .06)
-    dark = im[alpha > .5].mean() > 80 if (alpha > .5).any() else True
-    return alpha*rng.uniform(.5, 1), (0 if dark else 255) + 8*rng.standard_normal(im.shape[:2])[..., None]
+    alpha = _blob(im, rng, s, (.012, .06))
+    inside = im[alpha > .5]
+    level = 255 if len(inside) and inside.mean() <= 80 else 0
+    faded = alpha*rng.uniform(.5, 1)
+    return faded, level + _grain(im, rng, 8)
 
-# %% ../nbs/01a_synthetic.ipynb #d6f21cff
+# %% ../nbs/01a_synthetic.ipynb #d475caa7
 def _warp(im, other, rng, s):
-    h, w = im.shape[:2]
-    where = ndimage.gaussian_filter(_blob(im, rng, s, .04, .12), .01*s)
-    far = rng.uniform(.015, .04)*s*where
-    at = np.mgrid[:h, :w] + np.stack([far*_noise((h, w), .08*s, rng) for _ in range(2)])
-    return (where > .02).astype(float), np.stack([ndimage.map_coordinates(c, at, order=1, mode='nearest') for c in np.moveaxis(im, 2, 0)], -1)
+    blob = _blob(im, rng, s, (.04, .12))
+    region = gaussian_filter(blob, .01*s)
+    alpha = (region > .02).astype(float)
+    length = rng.uniform(.015, .04)*s*region
+    bumps = .08*s
+    down = length*_noise(im, bumps, rng)
+    right = length*_noise(im, bumps, rng)
+    h, w, _ = im.shape
+    y, x = np.indices((h, w))
+    source = y + down, x + right
+    warped = np.empty_like(im)
+    for c in range(3):
+        warped[..., c] = map_coordinates(im[..., c], source, order=1, mode='nearest')
+    return alpha, warped
 
 def _missing(im, other, rng, s):
-    alpha, far = _blob(im, rng, s, .03, .1), .06*s
-    around = ndimage.gaussian_filter(im*(1 - alpha[..., None]), (far, far, 0))/(ndimage.gaussian_filter(1 - alpha, far) + 1e-3)[..., None]
-    return alpha, around + 2*rng.standard_normal(im.shape[:2])[..., None]
+    alpha = _blob(im, rng, s, (.03, .1))
+    weight = (1 - alpha)[..., None]
+    sigma = .06*s, .06*s, 0
+    total = gaussian_filter(im*weight, sigma)
+    left = gaussian_filter(weight, sigma)
+    around = total/(left + 1e-3)
+    return alpha, around + _grain(im, rng, 2)
 
-# %% ../nbs/01a_synthetic.ipynb #c2065ca4
-DEFECTS = dict(patch=_patch, scar=_scar, texture=_texture, blur=_blur, scratch=_scratch, stain=_stain, hole=_hole, warp=_warp, missing=_missing)
+# %% ../nbs/01a_synthetic.ipynb #0c0f1c6e
+def _blend(im, new, alpha, strength):
+    "The image with the new content, faded by `strength`; whole numbers in 0..255."
+    opacity = strength*alpha[..., None]
+    change = opacity*(new - im)
+    blended = im + change
+    return blended.round().clip(0, 255)
 
+def _visible(im, blended, alpha):
+    "Where [H, W] a defect can be seen."
+    change = np.abs(blended - im)
+    return (change.max(2) > 6) & (alpha > .1)
+
+# %% ../nbs/01a_synthetic.ipynb #43a2b52e
+DEFECTS = dict(
+    patch=_patch,
+    scar=_scar,
+    texture=_texture,
+    blur=_blur,
+    scratch=_scratch,
+    stain=_stain,
+    hole=_hole,
+    warp=_warp,
+    missing=_missing,
+)
+
+def _pixels(image)->np.ndarray:
+    return np.asarray(load_image(image)).astype(np.float32)
+
+# %% ../nbs/01a_synthetic.ipynb #9a4c229b
 def paint_defect(
     image, # Anything `load_image` takes
     kind:str|None=None, # One of `DEFECTS`; None: drawn by the seed
     seed:int=0, # The same seed paints the same defect
-    other=None, # A good image of the same size to take material from; None: the same
+    other=None, # A good image of the same size to take material from; None: `image` itself
     size:float=1.0, # How many times as large as usual
-    strength:float=1.0, # The part of the change that is made, 0 to 1: less is fainter
+    strength:float=1.0, # Above 0 and up to 1: how much of the change is made
 )->tuple: # (image [H, W, 3] uint8, mask [H, W] bool)
-    "Paint one synthetic defect on an image. One that cannot be seen is drawn again; at last it may be a hole."
-    if not (size > 0 and 0 < strength <= 1): raise InputError(f"size {size}, strength {strength}: expected a size above 0 and a strength above 0 and up to 1")
+    "Paint one synthetic defect on an image; one that cannot be seen is drawn again."
+    if not (size > 0 and 0 < strength <= 1):
+        raise InputError(f'size {size}, strength {strength}: '
+                         'expected a size above 0 and a strength above 0 and up to 1')
     rng = np.random.default_rng(seed)
-    kind = choose(kind, DEFECTS, 'defect') if kind else list(DEFECTS)[rng.integers(len(DEFECTS))]
-    im = np.asarray(load_image(image)).astype(np.float32)
-    other = im if other is None else np.asarray(load_image(other)).astype(np.float32)
+    kinds = list(DEFECTS)
+    if kind: choose(kind, kinds, 'defect')
+    else: kind = kinds[rng.integers(len(kinds))]
+    im = _pixels(image)
+    other = im if other is None else _pixels(other)
+    h, w, _ = im.shape
+    s = size*min(h, w)
+    enough = max(4, 1e-4*h*w)
     for attempt in range(30):
-        alpha, new = DEFECTS[kind if attempt < 20 else 'hole'](im, other, rng, size*min(im.shape[:2]))
-        faint, full = ((im + part*alpha[..., None]*(new - im)).round().clip(0, 255) for part in (strength, 1))
-        seen, mask = ((np.abs(x - im).max(2) > 6) & (alpha > .1) for x in (faint, full))
-        if seen.sum() >= max(4, 1e-4*seen.size): break
-    return faint.astype(np.uint8), mask
+        if attempt == 20: kind = 'hole'
+        paint = DEFECTS[kind]
+        alpha, new = paint(im, other, rng, s)
+        painted = _blend(im, new, alpha, strength)
+        seen = _visible(im, painted, alpha)
+        if seen.sum() >= enough: break
+    full = _blend(im, new, alpha, 1)
+    mask = _visible(im, full, alpha)
+    return painted.astype(np.uint8), mask

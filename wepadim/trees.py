@@ -9,7 +9,7 @@ __all__ = ['MVTEC', 'VISA', 'MPDD', 'TREES', 'Tree', 'tree_names', 'tree_categor
 from dataclasses import dataclass
 from pathlib import Path
 
-from .images import image_files
+from .files import image_files
 from .pairing import masks_beside, match_masks, named_like_mask, without_ending
 from .roles import MASKS, folder, folders, loose_pictures, refuse_contrary, refuse_vague, role
 from .samples import Category, Layout, NO_IMAGE, Sample, beside_good
