@@ -227,7 +227,7 @@ def _visible(im, blended, alpha):
     change = np.abs(blended - im)
     return (change.max(2) > 6) & (alpha > .1)
 
-# %% ../nbs/01a_synthetic.ipynb #43a2b52e
+# %% ../nbs/01a_synthetic.ipynb #1145a0bf
 DEFECTS = dict(
     patch=_patch,
     scar=_scar,
@@ -240,10 +240,16 @@ DEFECTS = dict(
     missing=_missing,
 )
 
+def _one_kind(kind, rng)->str:
+    "The kind by its name, or a random one."
+    if kind: return choose(kind, DEFECTS, 'defect')
+    kinds = list(DEFECTS)
+    return kinds[rng.integers(len(kinds))]
+
 def _pixels(image)->np.ndarray:
     return np.asarray(load_image(image)).astype(np.float32)
 
-# %% ../nbs/01a_synthetic.ipynb #9a4c229b
+# %% ../nbs/01a_synthetic.ipynb #0869e9e0
 def paint_defect(
     image, # Anything `load_image` takes
     kind:str|None=None, # One of `DEFECTS`; None: drawn by the seed
@@ -257,9 +263,7 @@ def paint_defect(
         raise InputError(f'size {size}, strength {strength}: '
                          'expected a size above 0 and a strength above 0 and up to 1')
     rng = np.random.default_rng(seed)
-    kinds = list(DEFECTS)
-    if kind: choose(kind, kinds, 'defect')
-    else: kind = kinds[rng.integers(len(kinds))]
+    kind = _one_kind(kind, rng)
     im = _pixels(image)
     other = im if other is None else _pixels(other)
     h, w, _ = im.shape
