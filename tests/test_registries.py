@@ -48,7 +48,7 @@ def test_a_backbone(tmp_path, forget):
 
 def test_a_wavelet(tmp_path, forget):
     a = 1/np.sqrt(2)
-    add_wavelet('mine', [a, a], [-a, a], [a, a], [a, -a])   # Haar under another name
+    add_wavelet('mine', ([a, a], [-a, a], [a, a], [a, -a]))   # Haar under another name
     mine, haar = (WEPaDiM(backbone='efficientnet-lite0', weights='random', wavelet_type=w, image_size=64, grid_size=4) for w in ('mine', 'haar'))
     x = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
     assert torch.allclose(mine.embed(x), haar.embed(x), atol=1e-5)
