@@ -210,15 +210,15 @@ def show_maps(
     return fig
 
 # %% ../nbs/08_plots.ipynb #e817b70f
-def _magnitudes(model, images, tap):
-    "{sub-band: [n, h, w]}, the mean magnitude over the channels of one tap's feature maps."
+def _magnitudes(model, images, layer):
+    "{sub-band: [n, h, w]}, the mean magnitude over the channels of one layer's feature maps."
     s = model.settings
     maps = []
     for _, x in batches(images, s.input, s.image_size, value_range=s.value_range):
-        of_taps = model.backbone(x)
-        maps.append(of_taps[tap])
+        of_layers = model.backbone(x)
+        maps.append(of_layers[layer])
     maps = torch.cat(maps)
-    bands = dwt2(maps, s.wavelet_type, 1, s.wavelet_mode)
+    bands = dwt2(maps, s.wavelet_type, 1)
     magnitudes = {}
     for (band, _), values in bands.items():
         mean = values.abs().mean(1)
@@ -230,18 +230,18 @@ def show_bands(
     model, # A `WEPaDiM`
     image, # Anything `load_image` takes
     good=(), # Good images to compare with
-    tap:int=0, # Which tap
+    layer:int=0, # Which layer
 ):
-    "Draw the sub-bands of one tap's feature map as mean magnitudes over channels; returns the figure."
+    "Draw the sub-bands of one layer's feature map as mean magnitudes over channels; returns the figure."
     s = model.settings
-    seen = _magnitudes(model, [image], tap)
-    usual = _magnitudes(model, good, tap) if len(good) else None
+    seen = _magnitudes(model, [image], layer)
+    usual = _magnitudes(model, good, layer) if len(good) else None
     fig, axs = figure(1, 5, (2.2, 2.4), pictures=True)
     first, *others = axs[0]
     picture = load_image(image, s.value_range)
     first.imshow(view(picture, s.input, s.image_size))
     first.set_title('image')
-    tap_name = model.backbone.taps[tap]
+    name = model.backbone.layers[layer]
     for ax, band in zip(others, SUBBANDS):
         values = seen[band][0]
         lowest = None
@@ -249,5 +249,5 @@ def show_bands(
             values = values - usual[band].mean(0)
             lowest = 0   # less than usual is black
         ax.imshow(values, cmap=HEAT, vmin=lowest)
-        ax.set_title(f'{band} of {tap_name}')
+        ax.set_title(f'{band} of {name}')
     return fig
