@@ -34,7 +34,9 @@ def test_the_budget_bounds_the_peak():
 
 SEARCH = '''
 from wepadim.config import preset
-from wepadim.search import expand, extract, maps_room, search
+from wepadim.spaces import expand
+from wepadim.passes import extract, maps_room
+from wepadim.search import search
 from wepadim.backbone import Backbone
 rng = np.random.default_rng(0)
 make = lambda n: [rng.integers(0, 256, (128, 128, 3)).astype(np.uint8) for _ in range(n)]

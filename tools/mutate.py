@@ -26,8 +26,10 @@ BREAKS = [
     ('metrics', "hi = r.at[first:].double()/r.n_good", "hi = r.above[first:].double()/r.n_good", 'test_properties.py'),
     ('metrics', "first = int(beyond.sum())", "first = int(beyond.sum()) + 1", 'test_properties.py'),
     ('maps', "return box @ G, G @ box", "return box @ G, box @ G", 'test_reference.py'),
+    ('maps', "d.reshape(-1, *grid) @ V.T", "d.reshape(-1, *grid).mT @ V.T", 'test_reference.py'),
     ('thresholds', "k = int(np.ceil((n + 1)*(1 - rate)))", "k = int(np.ceil((n + 1)*(1 - 2*rate)))", 'test_trust.py'),
     ('choosing', "lowest = max(scores.values()) - tolerance", "lowest = max(scores.values()) + tolerance", 'test_trust.py'),
+    ('grams', "torch.minimum(here, spread(d), out=here)", "torch.maximum(here, spread(d), out=here)", 'test_phases.py'),
 ]
 
 

@@ -5,107 +5,158 @@
 # %% auto #0
 __all__ = ['CACHE_GIB', 'cache_key', 'prune', 'features']
 
-# %% ../nbs/09c_cache.ipynb #978d3e86
+# %% ../nbs/09c_cache.ipynb #4fd15778
 import hashlib, json, os
 from pathlib import Path
 
-import numpy as np, torch, torchvision
+import torch, torchvision
 from safetensors import SafetensorError, safe_open, torch as safetensors
 from . import __version__
 
 from .backbone import Backbone, pick_device
-from .config import RunSettings, Settings, preset
+from .config import RunSettings, Settings
 from .data import fingerprint, with_range
 from .errors import say
 from .jobs import worker_gpu
-from .listed import elpv_root
+from .passes import extract, maps_room
 from .provenance import weights_hash
-from .search import extract, maps_room
 from .spill import SpilledMaps
 
-# %% ../nbs/09c_cache.ipynb #cdf55867
+# %% ../nbs/09c_cache.ipynb #22f248d3
+_INPUT = {'backbone', 'input', 'image_size', 'value_range'}
+
 def cache_key(
     cat, # A `Category`
-    base:Settings, # Backbone, taps and geometry
-    run:RunSettings, # Weights, device, precision
+    base:Settings, # Backbone and geometry of the input
+    run:RunSettings, # Weights, device, batches
 )->str: # 32 hexadecimal digits
     "A name for the feature maps of a category: a hash of all that decides them."
-    gpu = pick_device(run.gpu_id).type == 'cuda'
-    parts = dict(data=fingerprint(cat), **base.model_dump(mode='json', include={'backbone', 'input', 'image_size', 'value_range'}), weights=weights_hash(base.backbone, run.weights),
-                 gpu=gpu, batch=(run.train_batch_size, run.test_batch_size), wepadim=__version__, torch=torch.__version__, torchvision=torchvision.__version__)
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+    on_gpu = pick_device(run.gpu_id).type == 'cuda'
+    parts = dict(
+        data=fingerprint(cat),
+        **base.model_dump(mode='json', include=_INPUT),
+        weights=weights_hash(base.backbone, run.weights),
+        gpu=on_gpu,
+        batch=(run.train_batch_size, run.test_batch_size),
+        wepadim=__version__,
+        torch=torch.__version__,
+        torchvision=torchvision.__version__)
+    text = json.dumps(parts, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
-# %% ../nbs/09c_cache.ipynb #fa0db210
+# %% ../nbs/09c_cache.ipynb #5e68b5ac
+def _in_memory(path:Path, device)->dict:
+    "The feature maps in a cache file, as tensors {name: [N, C, H, W]}."
+    arrays = safetensors.load_file(path, device=str(device))
+    return {name: array.permute(0, 3, 1, 2) for name, array in arrays.items()}
+
+def _in_place(path:Path)->dict:
+    "The feature maps in a cache file, left there: {name: `SpilledMaps`}."
+    safe_open(path, 'pt')   # checks header and size
+    file = open(path, 'rb', buffering=0)
+    start = 8 + int.from_bytes(file.read(8), 'little')   # after the header
+    header = json.loads(file.read(start - 8))
+    found = {}
+    for name, about in header.items():
+        n, h, w, c = about['shape']
+        first = start + about['data_offsets'][0]
+        found[name] = SpilledMaps(n, c, h, w, file=file, at=first)
+    return found
+
+# %% ../nbs/09c_cache.ipynb #0e525556
+def _read_cache(path:Path, device, spill:bool)->tuple|None:
+    "(maps of the training images, of the test images), one of each a layer; None if they are not in the cache."
+    if not path.is_file(): return None
+    try: found = _in_place(path) if spill else _in_memory(path, device)
+    except (SafetensorError, OSError) as e:
+        say(f'warning: {path} cannot be read ({e}): the features are computed again')
+        return None
+    os.utime(path)
+    layers = range(len(found)//2)
+    train = [found[f'train.{i}'] for i in layers]
+    test = [found[f'test.{i}'] for i in layers]
+    return train, test
+
+# %% ../nbs/09c_cache.ipynb #d63e1636
+def _header(maps:dict)->bytes:
+    "The beginning of a safetensors file that will hold {name: [N, C, H, W]}, channels last."
+    header = {}
+    start = 0
+    for name, m in maps.items():
+        n, c, h, w = m.shape
+        end = start + 4*m.shape.numel()
+        header[name] = dict(dtype='F32', shape=[n, h, w, c], data_offsets=[start, end])
+        start = end
+    text = json.dumps(header).encode()
+    text += b' '*(-len(text) % 8)
+    return len(text).to_bytes(8, 'little') + text
+
+def _stream(maps:dict, file):
+    "Write {name: [N, C, H, W]} to an open file, channels last, a few images at a time."
+    file.write(_header(maps))
+    for m in maps.values():
+        for few in m.split(32):
+            pixels = few.permute(0, 2, 3, 1).contiguous()
+            file.write(memoryview(pixels.cpu().numpy()).cast('B'))
+
+# %% ../nbs/09c_cache.ipynb #bc046b4d
 CACHE_GIB = 20 # largest size of a cache
+
+def _last_use(file:Path)->float: return file.stat().st_mtime
 
 def prune(
     folder:Path, # The cache
     limit_gib:float, # Its largest size
 ):
-    "Delete what was used longest ago, until the cache is small enough."
-    files = sorted(folder.glob('*.safetensors'), key=lambda f: f.stat().st_mtime)
+    "Delete the least recently used files, until the cache is small enough."
+    files = sorted(folder.glob('*.safetensors'), key=_last_use)
     excess = sum(f.stat().st_size for f in files) - limit_gib*2**30
-    for f in files:
+    for file in files:
         if excess <= 0: return
-        excess -= f.stat().st_size
-        f.unlink()
+        excess -= file.stat().st_size
+        file.unlink()
 
-# %% ../nbs/09c_cache.ipynb #f2908651
-def _read_cache(path:Path, device, spill:bool):
-    "The feature maps in a cache file, or None."
-    if not path.is_file(): return None
-    try: t = _in_place(path) if spill else {k: v.permute(0, 3, 1, 2) for k, v in safetensors.load_file(path, device=str(device)).items()}
-    except (SafetensorError, OSError) as e:
-        say(f'warning: {path} cannot be read ({e}): the features are computed again')
-        return None
-    os.utime(path)   # used now: it goes last
-    return [[t[f'{part}.{i}'] for i in range(len(t)//2)] for part in ('train', 'test')]
-
-def _in_place(path:Path)->dict:
-    "The feature maps in a cache file, left there."
-    safe_open(path, 'pt')   # checks header and size
-    file = open(path, 'rb', buffering=0)
-    start = 8 + int.from_bytes(file.read(8), 'little')
-    shape = lambda n, h, w, c: (n, c, h, w)
-    return {k: SpilledMaps(*shape(*v['shape']), file=file, at=start + v['data_offsets'][0]) for k, v in json.loads(file.read(start - 8)).items()}
-
-# %% ../nbs/09c_cache.ipynb #21095a9e
-def _stream(maps:dict, file):
-    "Write {name: [N, C, H, W]} to an open file, channels last, in the safetensors format, a few images at a time."
-    ends = np.cumsum([0, *(4*m.shape.numel() for m in maps.values())]).tolist()
-    shape = lambda n, c, h, w: [n, h, w, c]
-    head = json.dumps({k: dict(dtype='F32', shape=shape(*m.shape), data_offsets=[a, b]) for (k, m), a, b in zip(maps.items(), ends, ends[1:])}).encode()
-    head += b' '*(-len(head) % 8)
-    file.write(len(head).to_bytes(8, 'little') + head)
-    for m in maps.values():
-        for x in m.split(32): file.write(memoryview(x.permute(0, 2, 3, 1).contiguous().cpu().numpy()).cast('B'))
-
-def _write_cache(path:Path, maps, limit_gib:float):
-    "Keep feature maps. A cache that cannot be written is said, and not needed."
+# %% ../nbs/09c_cache.ipynb #abb12657
+def _write_cache(path:Path, train:list, test:list, limit_gib:float):
+    "Keep feature maps, if the cache can be written."
+    maps = {f'train.{i}': m for i, m in enumerate(train)}
+    maps |= {f'test.{i}': m for i, m in enumerate(test)}
     tmp = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(tmp, 'wb') as f: _stream({f'{part}.{i}': m for part, ms in zip(('train', 'test'), maps) for i, m in enumerate(ms)}, f)
+        with open(tmp, 'wb') as file: _stream(maps, file)
         tmp.replace(path)
         prune(path.parent, limit_gib)
     except OSError as e:
-        tmp.unlink(missing_ok=True)
+        if tmp.exists(): tmp.unlink()
         say(f'warning: the features could not be kept in {path.parent} ({e})')
 
-# %% ../nbs/09c_cache.ipynb #24bf30bc
+# %% ../nbs/09c_cache.ipynb #ed76816d
+def _at_once(batch_size:int, device)->int:
+    "How many images the network sees at once."
+    return min(batch_size, 16) if device.type == 'cpu' else batch_size
+
 def features(
     cat, # A `Category`
-    configs:list, # `Settings` that share backbone, taps and geometry
+    configs:list, # `Settings` that share the backbone and its input
     run:RunSettings, # Weights, device, cache, memory
-)->tuple: # (maps of the training images, of the test images), each one [N, C, H, W] a tap
+)->tuple: # (maps of the training images, of the test images), each one [N, C, H, W] a layer
     "The feature maps of a category, from the cache if they are there."
-    device, base = pick_device(worker_gpu(run.gpu_id)), with_range(configs[0], [s.path for s in cat.train])
-    path = Path(run.cache_dir)/f'{cache_key(cat, base, run)}.safetensors' if run.cache_dir else None
-    spill = maps_room(configs, len(cat.train), len(cat.test), run.memory_budget, device).spill
-    found = _read_cache(path, device, spill) if path else None
-    if found: return tuple(found)
+    device = pick_device(worker_gpu(run.gpu_id))
+    train_paths = [s.path for s in cat.train]
+    test_paths = [s.path for s in cat.test]
+    base = with_range(configs[0], train_paths)
+    room = maps_room(configs, len(train_paths), len(test_paths), run.memory_budget, device)
+    path = None
+    if run.cache_dir:
+        key = cache_key(cat, base, run)
+        path = Path(run.cache_dir)/f'{key}.safetensors'
+        found = _read_cache(path, device, room.spill)
+        if found: return found
     backbone = Backbone(base.backbone, weights=run.weights, device=device)
-    at_once = lambda n: min(n, 16) if device.type == 'cpu' else n   # on a CPU more only takes memory
-    maps = tuple(extract(backbone, [s.path for s in part], base, at_once(n), spill=spill) for part, n in ((cat.train, run.train_batch_size), (cat.test, run.test_batch_size)))
-    if path: _write_cache(path, maps, CACHE_GIB)
-    return maps
+    batch = _at_once(run.train_batch_size, device)
+    train = extract(backbone, train_paths, base, batch, spill=room.spill)
+    batch = _at_once(run.test_batch_size, device)
+    test = extract(backbone, test_paths, base, batch, spill=room.spill)
+    if path: _write_cache(path, train, test, CACHE_GIB)
+    return train, test

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['JITTER', 'whitener_rows', 'scatter', 'whitener', 'left_out', 'Gaussian', 'chunk_size', 'pack', 'unpack',
-           'mean_variance', 'absolute_reg']
+           'mean_variance', 'regularisation']
 
 # %% ../nbs/04_gaussian.ipynb #7c48a2b1
 import math
@@ -252,14 +252,12 @@ def mean_variance(
         squares = squares + deviation.square_().sum()
     return float(squares/n/c)
 
-def absolute_reg(
-    X:torch.Tensor, # [N, P, C], float32: N training images
+def regularisation(
     settings, # `Settings`: cov_reg and its unit
+    variance, # Function without arguments that returns the mean variance of the features
 )->float:
-    "What to add to a covariance of these features: cov_reg, times their mean variance if it is relative."
+    "What to add to a covariance: cov_reg, times the mean variance of the features if it is relative."
     reg = settings.cov_reg
-    if settings.cov_reg_unit == 'relative':
-        reg *= mean_variance(X)
-    if not math.isfinite(reg):
-        raise InputError(_NOT_FINITE)
+    if settings.cov_reg_unit == 'relative': reg *= variance()
+    if not math.isfinite(reg): raise InputError(_NOT_FINITE)
     return reg

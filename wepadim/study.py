@@ -25,10 +25,11 @@ from .evaluate import pixel_truth
 from .images import load_image
 from .listed import elpv_root
 from .masks import load_mask
+from .passes import embed_all, embedding_of
 from .provenance import provenance, weights_hash
 from .runs import whole_json
 from .samples import Sample
-from .search import embed_all, embedding_of, evaluate, fitted_distances, pass_distances
+from .search import evaluate, fitted_distances, pass_distances
 
 # %% ../nbs/10a_study.ipynb #2f1a960f
 def study_categories(

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 
 from .errors import InputError, choose
-from .gaussian import Gaussian, JITTER, absolute_reg
+from .gaussian import Gaussian, JITTER, mean_variance, regularisation
 
 # %% ../nbs/04a_window.ipynb #0378153e
 def _part(x, top, left, h, w):
@@ -212,7 +212,7 @@ def fit_gaussian(
     n = len(X)
     if n < 2:
         raise InputError(f'{n} training image(s): expected at least 2 good images to estimate a covariance')
-    reg = absolute_reg(X, settings)
+    reg = regularisation(settings, lambda: mean_variance(X))
     compact = settings.n_features > 0
     r = settings.window
     own = leave_one_out and r == 0
