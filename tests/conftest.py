@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+sys.path.append(str(Path(__file__).parents[1]/'nbs'/'studies'))   # study.py lies there
+
 if 'PYTEST_XDIST_WORKER' in os.environ:   # several workers that each use every core are slower than one
     os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1)//int(os.environ['PYTEST_XDIST_WORKER_COUNT']))))
 
@@ -40,10 +42,11 @@ def shell():
 @pytest.fixture
 def call(capsys):
     "Run a command in this process: (exit code, lines of stderr, stdout)."
-    from wepadim import cli
+    from wepadim import cli, tools
     def run(command, *argv):
         capsys.readouterr()
-        try: code = getattr(cli, command)([str(a) for a in argv]) or 0
+        module = cli if hasattr(cli, command) else tools
+        try: code = getattr(module, command)([str(a) for a in argv]) or 0
         except SystemExit as e: code = e.code or 0
         out, err = capsys.readouterr()
         return code, [l for l in err.splitlines() if l.strip()], out

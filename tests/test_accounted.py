@@ -15,7 +15,7 @@ from wepadim.images import find_value_range, load_image
 from wepadim.masks import load_mask
 from wepadim.model import WEPaDiM
 
-SMALL = '--models efficientnet-lite0 --image_size 64 --align 4 --preset recommended --heatmaps 0'.split()
+SMALL = '--models efficientnet-lite0 --image_size 64 --grid_size 4 --preset recommended --heatmaps 0'.split()
 
 SEARCH = SMALL[:-2] # a search draws no heat maps
 
@@ -43,7 +43,7 @@ def save(a, path, **how):
     return path
 
 
-def small(**kw): return WEPaDiM(backbone='efficientnet-lite0', image_size=64, align=4, **kw)
+def small(**kw): return WEPaDiM(backbone='efficientnet-lite0', image_size=64, grid_size=4, **kw)
 
 
 def plain(root, n=8, bads=3, masks=True):

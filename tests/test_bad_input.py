@@ -5,7 +5,7 @@ import pytest, torch
 
 from wepadim.backbone import Backbone
 
-SMALL = '--preset recommended --models efficientnet-lite0 --image_size 96 --align 6 --heatmaps 0'.split()
+SMALL = '--preset recommended --models efficientnet-lite0 --image_size 96 --grid_size 6 --heatmaps 0'.split()
 
 
 def _corrupt_image(root): (root/'cell'/'train'/'good'/'003.png').write_bytes((root/'cell'/'train'/'good'/'003.png').read_bytes()[:900])
@@ -38,7 +38,6 @@ CASES = {
     'not a number': (_nothing, '--cov_reg lots', ['cov_reg', 'lots', 'number']),
     'too deep a level': (_nothing, '--wavelet_level 5', ['wavelet_level 5 is too deep', 'the deepest possible is']),
     'unknown flag': (_nothing, '--sigmaa 2', ['--sigmaa', '--help']),
-    'unknown tap': (_nothing, '--taps layer7', ["unknown tap of efficientnet-lite0 'layer7'", 'blocks.0']),
     'unknown preset': (_nothing, '--preset bets', ["unknown preset 'bets'", 'published']),
     'corrupt training image': (_corrupt_image, '', ['003.png', 'cannot be read as an image', 'replace or remove']),
     'text as test image': (_text_image, '', ['002.png', 'cannot be read as an image']),

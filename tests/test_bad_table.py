@@ -10,7 +10,7 @@ from wepadim import cli
 from wepadim.backbone import Backbone
 from wepadim.model import WEPaDiM
 
-SMALL = '--models efficientnet-lite0 --image_size 64 --align 4 --preset recommended --heatmaps 0'.split()
+SMALL = '--models efficientnet-lite0 --image_size 64 --grid_size 4 --preset recommended --heatmaps 0'.split()
 TRAIN, TEST = 'cell/train/good', 'cell/test/good'
 
 
@@ -178,7 +178,7 @@ IMAGES = {'0 bytes': (lambda p: p.write_bytes(b''), ['cannot be read as an image
 
 @pytest.fixture(scope='module')
 def model(few, tmp_path_factory):
-    m = WEPaDiM(backbone='efficientnet-lite0', image_size=64, align=4).fit(few/TRAIN)
+    m = WEPaDiM(backbone='efficientnet-lite0', image_size=64, grid_size=4).fit(few/TRAIN)
     return m.save(tmp_path_factory.mktemp('model')/'cell')
 
 
@@ -258,11 +258,11 @@ def test_a_link_to_itself(flag, few, tmp_path, call):
 
 
 # ---------- settings ----------
-FLAGS = {'sigma': ['-1', 'nan', 'inf', '65', 'wide'], 'cov_reg': ['-0.1', 'nan', '-inf', 'lots'], 'wavelet_level': ['0', '9', '1.5', 'two'], 'image_size': ['16', '5000', '-64', 'nan', '64.5'], 'align': ['0', '300', 'huge', '-3'],
+FLAGS = {'sigma': ['-1', 'nan', 'inf', '65', 'wide'], 'cov_reg': ['-0.1', 'nan', '-inf', 'lots'], 'wavelet_level': ['0', '9', '1.5', 'two'], 'image_size': ['16', '5000', '-64', 'nan', '64.5'], 'grid_size': ['0', '300', 'huge', '-3'],
          'window': ['-1', '9', 'most', '1.5'], 'false_alarm_rate': ['0', '1', '-1', 'nan'], 'seed': ['-1', '1e400', 'x', str(2**32)], 'n_features': ['-5', '1.5', '5000'],
-         'distance': ['cubic'], 'smoothing': ['none'], 'input': ['half'], 'wavelet_mode': ['mirror'], 'wavelet_transform': ['fft'], 'align_geometry': ['bent'], 'cov_reg_unit': ['percent'],
-         'train_batch_size': ['0', '-1', 'nan', '1e9'], 'test_batch_size': ['0'], 'memory_budget': ['0', '-1', 'nan', 'inf', 'much'], 'gpu_id': ['-2', 'x'], 'max_train_samples': ['1', '0', '-3'], 'max_test_samples': ['0'], 'heatmaps': ['-1', '1e6'],
-         'workers': ['0', '-2', 'all'], 'scheduler': ['localhost', 'http://x:1'], 'run_name': ['../up', 'a/b', '', '.', 'x'*201], 'selection': ['best'], 'cache_gib': ['0', 'nan'], 'experiment_type': ['many']}
+         'input': ['half'], 'wavelet_transform': ['fft'], 'compat': ['publisht', '1'],
+         'train_batch_size': ['0', '-1', 'nan', '1e9'], 'test_batch_size': ['0'], 'memory_budget': ['0', '-1', 'nan', 'inf', 'much'], 'gpu_id': ['-2', 'x'], 'limit': ['1', '0', '-3', 'x', '1.5'], 'heatmaps': ['-1', '1e6'],
+         'workers': ['0', '-2', 'all', 'localhost', 'http://x:1'], 'run_name': ['../up', 'a/b', '', '.', 'x'*201], 'selection': ['best'], 'experiment_type': ['many']}
 
 
 @pytest.mark.parametrize('flag', FLAGS)
@@ -274,10 +274,10 @@ def test_flags_out_of_range(flag, few, tmp_path, call):
 
 CONTRADICTORY = {'several values in a single run': ('--sigma 2 4', ['--sigma', 'grid_search']), 'sub-band sets in a single run': ('--wavelet_subband_sets LL', ['--wavelet_kept_subbands']),
                  'too deep for so small an image': ('--image_size 32 --wavelet_level 3', ['wavelet_level 3']), 'a value twice': ('--models efficientnet-lite0 efficientnet-lite0', ['twice']), 'a flag without a value': ('--sigma', ['--sigma']),
-                 'workers and a scheduler': ('--workers 2 --scheduler tcp://127.0.0.1:9', ['one or the other']), 'a category twice': ('--classes cell cell', ['twice']), 'selection without a search': ('--selection synthetic', ['--selection', 'grid_search']),
+                 'a training and no test limit': ('--limit 6 0', ['limit', '1 test image']), 'three limits': ('--limit 6 4 2', ['limit']), 'a category twice': ('--classes cell cell', ['twice']), 'selection without a search': ('--selection synthetic', ['--selection', 'grid_search']),
                  'a cache in a single run': ('--cache_dir x', ['--cache_dir', 'grid_search']),
                  'models of a search': ('--experiment_type grid_search --sigma 2 4 --save_model', ['--save_model', 'single']), 'heat maps of a search': ('--experiment_type grid_search --sigma 2 4 --heatmaps 3', ['--heatmaps', 'single']),
-                 'the size of no cache': ('--experiment_type grid_search --sigma 2 4 --cache_gib 3', ['--cache_gib', '--cache_dir']), 'half precision on the CPU': ('--amp', ['--amp', '--gpu_id']), 'a border of a transform that has none': ('--preset recommended --wavelet_mode reflect', ['--wavelet_mode', 'swt'])}
+                 'a wavelet of no transform': ('--wavelet_transform none --wavelet_type haar', ['--wavelet_type', 'does nothing'])}
 
 
 @pytest.mark.parametrize('case', CONTRADICTORY)

@@ -35,7 +35,7 @@ def test_demo(tmp_path, shell):
 
 def test_one_category_from_run_to_prediction(painted_cells, tmp_path, shell):
     out = tmp_path/'results'
-    r = shell('wepadim_run', '--data_path', painted_cells, '--models', 'efficientnet-lite0', '--preset', 'recommended', '--image_size', '160', '--align', '10',
+    r = shell('wepadim_run', '--data_path', painted_cells, '--models', 'efficientnet-lite0', '--preset', 'recommended', '--image_size', '160', '--grid_size', '10',
               '--save_path', out, '--save_model')
     assert r.returncode == 0, r.stderr
     [c] = result(out, 'efficientnet-lite0')['class_results']
@@ -92,7 +92,7 @@ def test_the_published_quick_start_as_written(painted_cells, tmp_path, shell):
 @pytest.mark.parametrize('kind,folder,name', [('visa', 'VisA', 'fryum'), ('mvtec', 'magnetic_tile', 'tile')])
 def test_real_categories(kind, folder, name, real_data, real_weights, tmp_path, shell):
     r = shell('wepadim_run', '--dataset_type', kind, '--data_path', real_data(folder), '--models', 'resnet18', '--weights', real_weights('resnet18.pth'), '--classes', name,
-              '--save_path', tmp_path, '--max_train_samples', 60, '--max_test_samples', 60, '--heatmaps', 1)
+              '--save_path', tmp_path, '--limit', 60, '--heatmaps', 1)
     assert r.returncode == 0, r.stderr
     [c] = result(tmp_path, 'resnet18')['class_results']
     assert c['img_auc'] > .7 and c['pixel_auc'] > .6 and 0 < c['aupro'] <= 1
@@ -134,15 +134,15 @@ def test_demo_with_another_preset(tmp_path, shell):
     assert r.returncode == 0, r.stderr
     s = result(tmp_path, 'efficientnet-lite0')
     assert (tmp_path/'demo_published_160'/'report.html').is_file() and s['preset'] == 'published'
-    assert (s['settings']['input'], s['settings']['image_size'], s['settings']['smoothing']) == ('crop', 160, 'published')
+    assert (s['settings']['input'], s['settings']['image_size'], s['settings']['compat']) == ('crop', 160, 'published')
 
 
 def test_a_configuration_chosen_without_labels(painted_cells, tmp_path, shell):
     "A grid search that chooses on painted defects: three columns, a warning, and the same numbers as the search."
-    r = shell('wepadim_run', '--data_path', painted_cells, '--models', 'efficientnet-lite0', '--preset', 'recommended', '--image_size', '96', '--align', '6', '--experiment_type', 'grid_search',
+    r = shell('wepadim_run', '--data_path', painted_cells, '--models', 'efficientnet-lite0', '--preset', 'recommended', '--image_size', '96', '--grid_size', '6', '--experiment_type', 'grid_search',
               '--cov_reg', '.3', '.03', '--window', '0', '1', '2', '--selection', 'synthetic', '--save_path', tmp_path, '--run_name', 'chosen')
     assert r.returncode == 0, r.stderr
-    assert 'chosen without labels' in r.stdout and 'best on the test set (upper bound)' in r.stdout and 'nobody can have' in r.stdout
+    assert 'chosen without labels' in r.stdout and 'best on the test set (oracle)' in r.stdout and 'an oracle that sees the labels' in r.stdout
     folder = tmp_path/'chosen'/'efficientnet-lite0'
     found = json.loads((folder/'efficientnet-lite0_wavelet_grid_search_results_final.json').read_text())
     chosen = json.loads((folder/'efficientnet-lite0_selection.json').read_text())

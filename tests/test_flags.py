@@ -4,13 +4,15 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt, nbformat, pytest
 
-from wepadim import cli, experiment, phases
+from wepadim import cache, cli, flags, notebooks, searches, single, sweep, tools
 from wepadim.backbone import find_weights
 from wepadim.config import RunSettings, Settings, preset
 from wepadim.data import category
 from wepadim.model import WEPaDiM
+from wepadim.phases import run_phase1
 
-COPIES = ('relative', 'run_parameters') # functions that only hand settings on
+COPIES = ('relative', 'run_parameters', 'flags_given') # functions that only hand settings on
+ACCEPT = ('large_masks', 'skip_bad_images') # flags that each add a word to `RunSettings.accept`
 LITE = 'efficientnet-lite0'
 
 
@@ -19,12 +21,12 @@ class Recorder:
     def __init__(self, patch):
         self.read, self.declared, self.given = set(), {}, {}
         for cls in (argparse.Namespace, RunSettings, Settings): patch.setattr(cls, '__getattribute__', self.watched(cls.__getattribute__), raising=False)
-        real = cli.Parser.parse_args
+        real = flags.Parser.parse_args
         def parse_args(parser, argv=None):
             args = real(parser, argv)
             self.declared, self.given = {a.dest: a for a in parser._actions if a.dest not in ('help', 'version')}, vars(args)
             return args
-        patch.setattr(cli.Parser, 'parse_args', parse_args)
+        patch.setattr(flags.Parser, 'parse_args', parse_args)
 
     def watched(self, real):
         def get(obj, name):
@@ -37,7 +39,7 @@ class Recorder:
     def values(self, name):
         "The values of a flag as settings hold them."
         raw = self.given[name]
-        if name in Settings.model_fields: return [getattr(Settings(**{name: v}), name) for v in (raw if name in cli.AXES and isinstance(raw, list) else [raw])]
+        if name in Settings.model_fields: return [getattr(Settings(**{name: v}), name) for v in (raw if name in flags.AXES and isinstance(raw, list) else [raw])]
         return [getattr(RunSettings(**{name: raw}), name) if name in RunSettings.model_fields else raw]
 
     def usual(self, name):
@@ -48,13 +50,14 @@ class Recorder:
     def used(self):
         "The flags whose values, which are not the usual ones, were read."
         given = [k for k in self.given if k in self.declared and self.values(k) != [self.usual(k)] or k == 'experiment_type']
-        return {k for k in given if all((k, repr(v)) in self.read for v in self.values(k))}
+        accepted = ('accept', repr(tuple(flags._ACCEPT[k][0] for k in ACCEPT if self.given.get(k)))) in self.read
+        return {k for k in given if k in ACCEPT and accepted or all((k, repr(v)) in self.read for v in self.values(k))}
 
 
 def in_this_process(name, folder, parameters, page):
     "Stands in for `run_notebook`."
     space = {'__name__': f'wepadim notebook {name}', 'display': lambda *_: None, 'In': []}
-    for cell in nbformat.read(cli.experiment_notebook(name), 4).cells:
+    for cell in nbformat.read(notebooks.experiment_notebook(name), 4).cells:
         if cell.cell_type != 'code': continue
         exec(cell.source, space)
         space['In'].append(cell.source)
@@ -67,29 +70,29 @@ def in_this_process(name, folder, parameters, page):
 
 @pytest.fixture
 def recorder(monkeypatch):
-    one_by_one = lambda work, jobs, workers=1, scheduler=None: ((name, lambda args=args: work(*args)) for name, args in jobs.items())
-    for module in (experiment, phases): monkeypatch.setattr(module, 'run_jobs', one_by_one)
-    monkeypatch.setattr(cli, 'run_notebook', in_this_process)
+    one_by_one = lambda work, jobs, workers=1: ((name, lambda args=args: work(*args)) for name, args in jobs.items())
+    for module in (single, sweep): monkeypatch.setattr(module, 'run_jobs', one_by_one)
+    for module in (searches, cli, tools): monkeypatch.setattr(module, 'run_notebook', in_this_process)
     return Recorder(monkeypatch)
 
 
-RUN = dict(classes='cell', max_train_samples=16, max_test_samples=9, train_batch_size=5, test_batch_size=3, gpu_id=0, amp=True, memory_budget=1.5, workers=2, skip_bad_images=True, large_masks=True, overwrite=True, run_name='r', weights='{weights}', data_path='{data}')
-DETECTOR = dict(preset='recommended', taps='blocks.1 blocks.2', input='crop', image_size=64, value_range='0 200', wavelet_type='db2', wavelet_level=2, wavelet_kept_subbands='LL LH', wavelet_mode='symmetric', wavelet_transform='dwt', align=5, align_geometry='stretched',
-                n_features=12, cov_reg=.3, cov_reg_unit='absolute', window=1, distance='squared', sigma=3, smoothing='published', seed=7)
+RUN = dict(classes='cell', limit='16 9', train_batch_size=5, test_batch_size=3, gpu_id=0, memory_budget=1.5, workers=2, skip_bad_images=True, large_masks=True, overwrite=True, run_name='r',
+           weights='{weights}', data_path='{data}')
+DETECTOR = dict(preset='recommended', compat='published', input='crop', image_size=64, value_range='0 200', wavelet_type='db2', wavelet_level=2, wavelet_kept_subbands='LL LH', wavelet_transform='dwt',
+                grid_size=5, n_features=12, cov_reg=.3, window=1, sigma=3, seed=7)
 VIEW = dict(preset='recommended', input='crop', image_size=64)
-CLUSTER = dict(workers=None, scheduler='tcp://127.0.0.1:9')
-CACHE = dict(cache_dir='{tmp}/cache', cache_gib=3)
+CACHE = dict(cache_dir='{tmp}/cache')
 SINGLE, SEARCH = {**DETECTOR, **RUN, 'models': LITE, 'dataset_type': 'mvtec', 'save_path': '{tmp}/a'}, dict(experiment_type='grid_search', **CACHE)
 PHASE = {**VIEW, **RUN, 'value_range': '0 200', 'dataset_type': 'auto', 'save_path': '{tmp}/a'}
 
 # kind of run: (command, [flags of a run, and those that differ in the others], flags that it declares and refuses)
 KINDS = {
-    'single': ('wepadim_run', [dict(SINGLE, experiment_type='single', false_alarm_rate=.05, save_model=True, heatmaps=1), CLUSTER], dict(CACHE, selection='synthetic', wavelet_subband_sets='LL')),
-    'search': ('wepadim_run', [{**SINGLE, **SEARCH, 'selection': 'synthetic'}, {**CLUSTER, 'wavelet_kept_subbands': None, 'wavelet_subband_sets': 'LL LL|LH'}], dict(false_alarm_rate=.05, save_model=True, heatmaps=1)),
-    'phase 1': ('wepadim_phase1', [{**PHASE, **CACHE, 'model': LITE, 'grid': 'sequential', 'metric': 'aupro'}, {**CLUSTER, 'grid': 'reduced', 'metric': None, 'selection': 'synthetic'}], {}),
-    'phase 2': ('wepadim_phase2', [{**PHASE, 'models': LITE, 'save_model': True, 'heatmaps': 1, 'best_from': '{best}'}, CLUSTER], {}),
+    'single': ('wepadim_run', [dict(SINGLE, experiment_type='single', false_alarm_rate=.05, save_model=True, heatmaps=1)], dict(CACHE, selection='synthetic', wavelet_subband_sets='LL')),
+    'search': ('wepadim_run', [{**SINGLE, **SEARCH, 'selection': 'synthetic'}, {'wavelet_kept_subbands': None, 'wavelet_subband_sets': 'LL LL|LH'}], dict(false_alarm_rate=.05, save_model=True, heatmaps=1)),
+    'phase 1': ('wepadim_phase1', [{**PHASE, **CACHE, 'model': LITE, 'space': 'sequential', 'metric': 'aupro'}, {'space': 'reduced', 'metric': None, 'selection': 'synthetic'}], {}),
+    'phase 2': ('wepadim_phase2', [{**PHASE, 'models': LITE, 'save_model': True, 'heatmaps': 1, 'best_from': '{best}'}], {}),
     'ablation': ('wepadim_ablation', [{**PHASE, **CACHE, 'save_path': None, 'model': LITE, 'save_dir_base': '{tmp}/a', 'base_params': 'pixel', 'best_from': '{best}', 'selection': 'test_labels', 'wavelet_types': 'db2', 'wavelet_levels': 2,
-                                       'gaussian_sigmas': 2, 'cov_reg_epsilons': .2}, CLUSTER], {}),
+                                       'gaussian_sigmas': 2, 'cov_reg_epsilons': .2}], {}),
     'report': ('wepadim_report', [dict(results='{results}', out='{tmp}/report')], {}),
     'predict': ('wepadim_predict', [dict(model='{model}', images='{data}/cell/test/hole', out='{tmp}/p', threshold=3.5, skip_bad_images=True, no_heatmaps=True, batch_size=3, gpu_id=0)], {}),
     'check': ('wepadim_check', [dict(root='{data}', dataset_type='mvtec', large_masks=True)], {}),
@@ -102,8 +105,8 @@ def places(painted_cells, tmp_path_factory):
     "Data, weights, a saved model, and results of which one has found its best."
     root = tmp_path_factory.mktemp('places')
     base = preset('published', LITE, image_size=64)
-    run = RunSettings(data_path=str(painted_cells), save_path=str(root/'results'), run_name='found', experiment_type='grid_search')
-    phases.run_phase1(base, run, 'custom', dict(sigma=[1., 3.]))
+    run = RunSettings(data_path=str(painted_cells), save_path=str(root/'results'), run_name='found')
+    run_phase1(base, run, 'custom', dict(sigma=[1., 3.]))
     WEPaDiM(base).fit(painted_cells/'cell'/'train'/'good').save(root/'model')
     return dict(data=painted_cells, weights=find_weights(LITE), model=root/'model', results=root/'results', best=root/'results'/'found')
 
@@ -138,12 +141,12 @@ def test_every_flag_is_read(kind, recorder, call, places, tmp_path):
 
 def test_a_flag_that_nobody_reads_is_noticed(recorder, call, places, tmp_path, monkeypatch):
     "The test of this test: a flag of its own, and one whose value is put aside for that of another."
-    real = cli._predict_parser
+    real = tools._predict_parser
     def with_more():
         p = real()
         p.add_argument('--colour', default='red'); p.add_argument('--save_path', default='.')
         return p
-    monkeypatch.setattr(cli, '_predict_parser', with_more)
+    monkeypatch.setattr(tools, '_predict_parser', with_more)
     command, [flags], refused = KINDS['predict']
     monkeypatch.setitem(KINDS, 'predict', (command, [dict(flags, colour='blue', save_path='{tmp}/elsewhere')], refused))
     assert unread('predict', recorder, call, places, tmp_path) == {'colour', 'save_path'}
@@ -152,12 +155,12 @@ def test_a_flag_that_nobody_reads_is_noticed(recorder, call, places, tmp_path, m
 def test_a_search_reads_both_batch_sizes(painted_cells, monkeypatch):
     "For the features, beside what --selection reads."
     seen, cat = [], category(painted_cells, 'cell')
-    monkeypatch.setattr(phases, 'extract', lambda backbone, paths, base, batch, spill: seen.append((len(paths), batch)))
-    for sizes in ((5, 3), (64, 64)): phases.features(cat, [preset('published', LITE, image_size=64)], RunSettings(train_batch_size=sizes[0], test_batch_size=sizes[1]))
+    monkeypatch.setattr(cache, 'extract', lambda backbone, paths, base, batch, *_, **__: seen.append((len(paths), batch)))
+    for sizes in ((5, 3), (64, 64)): cache.features(cat, [preset('published', LITE, image_size=64)], RunSettings(train_batch_size=sizes[0], test_batch_size=sizes[1]))
     assert seen == [(len(cat.train), 5), (len(cat.test), 3), (len(cat.train), 16), (len(cat.test), 16)]   # on a CPU 16 at most
 
 
-SMALL = f'--preset recommended --models {LITE} --image_size 64 --align 4'.split()
+SMALL = f'--preset recommended --models {LITE} --image_size 64 --grid_size 4'.split()
 
 
 def test_results_to_stdout_the_rest_to_stderr(places, call, shell, tmp_path):

@@ -13,8 +13,8 @@ def search(root, save):
     "One run, in a process that the test may kill."
     torch.set_num_threads(1)
     from wepadim.phases import run_phase1
-    base = preset('recommended', 'efficientnet-lite0', image_size=96, align=6, wavelet_transform='dwt', wavelet_kept_subbands='LL', window=0)
-    run_phase1(base, RunSettings(data_path=str(root), save_path=str(save), run_name='r', experiment_type='grid_search', cache_dir=str(save/'cache')), 'custom', GRID)
+    base = preset('recommended', 'efficientnet-lite0', image_size=96, grid_size=6, wavelet_transform='dwt', wavelet_kept_subbands='LL', window=0)
+    run_phase1(base, RunSettings(data_path=str(root), save_path=str(save), run_name='r', cache_dir=str(save/'cache')), 'custom', GRID)
 
 
 def results(save):

@@ -10,7 +10,7 @@ PEAK = 'import json\nprint(json.dumps(dict(out, peak=peak()/2**30)))'
 def child(code, *argv, timeout=400):
     "Run code in a process of its own: the dictionary `out` that it makes, and its peak of resident memory in GiB."
     if sys.platform != 'linux': pytest.skip('elsewhere, a process starts with the peak of the one that started it')
-    r = subprocess.run([sys.executable, '-c', f'import sys\nfrom wepadim.model import WEPaDiM\nfrom wepadim.experiment import peak_rss as peak\nimport numpy as np\n{code}\n{PEAK}', *map(str, argv)], capture_output=True, text=True, timeout=timeout)
+    r = subprocess.run([sys.executable, '-c', f'import sys\nfrom wepadim.model import WEPaDiM\nfrom wepadim.provenance import peak_rss as peak\nimport numpy as np\n{code}\n{PEAK}', *map(str, argv)], capture_output=True, text=True, timeout=timeout)
     assert r.returncode == 0, r.stderr
     return json.loads(r.stdout.splitlines()[-1])
 
@@ -18,7 +18,7 @@ def child(code, *argv, timeout=400):
 FIT = '''
 rng = np.random.default_rng(0)
 images = [rng.integers(0, 256, (64, 64, 3)).astype(np.uint8) for _ in range(600)]
-m = WEPaDiM(backbone='efficientnet-lite0', image_size=64, align=28, wavelet_transform='dwt', wavelet_level=1, wavelet_kept_subbands='LL', n_features=0, window=0, memory_budget=float(sys.argv[1]))
+m = WEPaDiM(backbone='efficientnet-lite0', image_size=64, grid_size=28, wavelet_transform='dwt', wavelet_level=1, wavelet_kept_subbands='LL', n_features=0, window=0, memory_budget=float(sys.argv[1]))
 room = m._room(len(images))
 m.fit(images)
 out = dict(spill=room.spill, scores=m.predict(images[:8]).scores.tolist())'''
@@ -41,7 +41,7 @@ from wepadim.backbone import Backbone
 rng = np.random.default_rng(0)
 make = lambda n: [rng.integers(0, 256, (128, 128, 3)).astype(np.uint8) for _ in range(n)]
 N, M, budget = 160, 40, float(sys.argv[1])
-base = preset('published', 'efficientnet-lite0', input='whole', image_size=128, align=28)
+base = preset('published', 'efficientnet-lite0', input='whole', image_size=128, grid_size=28)
 configs = expand(base, dict(wavelet_kept_subbands=(('LL',), ('LL', 'LH', 'HL', 'HH')), cov_reg=(.1, .01))) + [base.model_copy(update=dict(wavelet_kept_subbands=('LL', 'LH', 'HL', 'HH'), n_features=32))]
 room = maps_room(configs, N, M, budget)
 maps = [extract(Backbone('efficientnet-lite0'), make(k), base, 16, spill=room.spill) for k in (N, M)]
@@ -62,10 +62,13 @@ def test_the_budget_bounds_a_search():
 def test_a_stream_does_not_grow():
     "20,000 generated images: after the first thousand, memory stays as it is."
     out = child('''
-import psutil
+import psutil, torch
+from wepadim.backbone import add_backbone
 rng = np.random.default_rng(0)
 make = lambda n: (rng.integers(0, 256, (32, 32, 3)).astype(np.uint8) for _ in range(n))
-m = WEPaDiM(backbone='resnet18', weights='random', taps=['layer1'], image_size=32, align=2).fit(list(make(8)))
+net = lambda: (torch.nn.Sequential(torch.nn.Conv2d(3, 32, 3, 4, 1), torch.nn.ReLU()), {'one': ['0', '1']})
+add_backbone('tiny', net, ['one'])
+m = WEPaDiM(backbone='tiny', weights='random', image_size=32, grid_size=2).fit(list(make(8)))
 seen, rss = 0, []
 for p in m.stream(make(20_000)):
     seen += len(p.scores)

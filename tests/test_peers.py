@@ -32,7 +32,7 @@ def said(tool, capsys, *argv):
 
 
 def test_a_preset_is_measured(tool, painted_cells, weights, tmp_path):
-    argv = ['--data_path', painted_cells, '--weights', weights, '--save_path', tmp_path/'out', '--max_train', 4, '--max_test', 4]
+    argv = ['--data_path', painted_cells, '--weights', weights, '--save_path', tmp_path/'out', '--limit', 4]
     tool.peers([str(a) for a in argv] + ['--only', 'published'])
     part = json.loads((tmp_path/'out'/'cell'/'methods'/'published.json').read_text())
     result, scores = part['result'], part['result']['scores']
@@ -56,7 +56,7 @@ def test_a_moved_picture(tool):
 def test_what_is_missing_is_one_line(tool, painted_cells, weights, tmp_path, capsys):
     common = ['--data_path', painted_cells, '--save_path', tmp_path]
     for argv, word in [(['--category', 'bottel', '--only', 'published'], 'bottel'), (['--weights', tmp_path/'none', '--only', 'published'], 'none'),
-                       (['--max_train', 1, '--only', 'published'], 'max_train'), (['--only', 'padim2'], 'padim2')]:
+                       (['--limit', 1, '--only', 'published'], 'limit'), (['--only', 'padim2'], 'padim2')]:
         code, lines = said(tool, capsys, *common, *argv)
         assert code == 2 and len(lines) == 1 and word in lines[0], lines
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import pandas as pd, pytest
 
 from wepadim.notebooks import execute_notebook
-from wepadim.config import InputError
+from wepadim.errors import InputError
 
 NOTEBOOKS = Path(__file__).resolve().parents[1]/'nbs'/'experiments'
-SMALL = dict(image_size=96, align=6)
+SMALL = dict(image_size=96, grid_size=6)
 GRID = dict(wavelet_type=['haar', 'db4'], wavelet_kept_subbands=['LL', 'LL|LH|HL'], sigma=[2.0, 4.0], cov_reg=[0.1, 0.01])
-FLAGS = '--models efficientnet-lite0 --preset recommended --image_size 96 --align 6 --experiment_type grid_search --wavelet_type haar db4 --wavelet_level 1 2 --sigma 2 4'.split()
+FLAGS = '--models efficientnet-lite0 --preset recommended --image_size 96 --grid_size 6 --experiment_type grid_search --wavelet_type haar db4 --wavelet_level 1 2 --sigma 2 4'.split()
 
 
 def execute(name, **parameters):
@@ -21,7 +21,7 @@ def execute(name, **parameters):
 def test_the_four_notebooks(two, tmp_path):
     "Phase 1, phase 2 from what it found, the ablation and the report, one after the other, and what is in their tables."
     common = dict(dataset_type='mvtec', data_path=str(two), preset_name='recommended', save_path=str(tmp_path), settings=SMALL, progress=False)
-    text, pictures = execute('phase1_search', backbone='efficientnet-lite0', grid='custom', axes=GRID, run_name='p1', **common)
+    text, pictures = execute('phase1_search', backbone='efficientnet-lite0', space='custom', axes=GRID, run_name='p1', **common)
     model = tmp_path/'p1'/'efficientnet-lite0'
     found = json.loads((model/'efficientnet-lite0_wavelet_grid_search_results_final.json').read_text())
     assert len(found) == 16 and all([r['class'] for r in f['class_results']] == ['bottle', 'cable'] for f in found)

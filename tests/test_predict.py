@@ -10,7 +10,7 @@ from wepadim.model import WEPaDiM
 
 @pytest.fixture(scope='module')
 def model(painted_cells, tmp_path_factory):
-    m = WEPaDiM(backbone='efficientnet-lite0', image_size=64, align=4)
+    m = WEPaDiM(backbone='efficientnet-lite0', image_size=64, grid_size=4)
     return m.fit(painted_cells/'cell'/'train'/'good').save(tmp_path_factory.mktemp('model')/'cell')
 
 

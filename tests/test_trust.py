@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np, psutil, pytest, torch
 from PIL import Image
 
-from wepadim.errors import CannotWrite, write_atomic
-from wepadim.config import InputError, RunSettings, preset
+from wepadim.config import RunSettings, preset
+from wepadim.errors import CannotWrite, InputError, write_atomic
 from wepadim.data import category
 from wepadim.runs import run_lock
 from wepadim.single import run_single
 from wepadim.model import WEPaDiM
 
 ROOT = Path(__file__).resolve().parents[1]
-SMALL = '--preset recommended --models efficientnet-lite0 --image_size 96 --align 6 --heatmaps 0'.split()
+SMALL = '--preset recommended --models efficientnet-lite0 --image_size 96 --grid_size 6 --heatmaps 0'.split()
 GRID = [*SMALL, '--experiment_type', 'grid_search', '--wavelet_type', 'haar', 'db4', '--wavelet_level', '1', '2', '--sigma', '2', '4']
 finals = lambda save: [f for p in sorted(save.glob('*/efficientnet-lite0/*_final.json')) for f in json.loads(p.read_text())]
 numbers = lambda save: [{k: r[k] for k in ('class', 'img_auc', 'pixel_auc', 'aupro', 'n_train')} for p in sorted(save.glob('*/efficientnet-lite0/categories/*.json')) for r in [json.loads(p.read_text())]]
@@ -29,7 +29,7 @@ def same(a, b):
 @pytest.fixture(scope='module')
 def model(painted_cells, tmp_path_factory):
     "A small fitted model on disk."
-    m = WEPaDiM(backbone='efficientnet-lite0', image_size=64, align=4)
+    m = WEPaDiM(backbone='efficientnet-lite0', image_size=64, grid_size=4)
     return m.fit(painted_cells/'cell'/'train'/'good').save(tmp_path_factory.mktemp('model')/'cell')
 
 
@@ -190,7 +190,7 @@ def test_bad_images_may_be_skipped(painted_cells, model, tmp_path, shell):
 
 def test_paths_in_config_are_relative(painted_cells, tmp_path):
     run = RunSettings(data_path=str(painted_cells), save_path=str(tmp_path), run_name='r', heatmaps=0)
-    run_single([preset('recommended', 'efficientnet-lite0', image_size=64, align=4)], run)
+    run_single([preset('recommended', 'efficientnet-lite0', image_size=64, grid_size=4)], run)
     about = json.loads((tmp_path/'r'/'config.json').read_text())['run']
     assert not Path(about['data_path']).is_absolute() and (tmp_path/'r'/about['data_path']).resolve() == painted_cells.resolve()
     assert str(tmp_path) not in ''.join(p.read_text() for p in (tmp_path/'r').rglob('*.json'))
@@ -240,7 +240,7 @@ def test_threads_batches_and_memory_do_not_move_scores(painted_cells):
     def scores(threads=2, batch=32, budget=1.0, name='recommended'):
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
-        try: return WEPaDiM(preset=name, backbone='efficientnet-lite0', image_size=128, memory_budget=budget, **(dict(align=8) if name == 'recommended' else {})).fit(good, batch).predict(test, batch).scores
+        try: return WEPaDiM(preset=name, backbone='efficientnet-lite0', image_size=128, memory_budget=budget, **(dict(grid_size=8) if name == 'recommended' else {})).fit(good, batch).predict(test, batch).scores
         finally: torch.set_num_threads(before)
     for name in ('recommended', 'published'):
         want = scores(name=name)
@@ -248,7 +248,7 @@ def test_threads_batches_and_memory_do_not_move_scores(painted_cells):
 
 
 def test_same_seed_same_bytes(painted_cells):
-    fit = lambda: WEPaDiM(backbone='efficientnet-lite0', image_size=96, align=6).fit(painted_cells/'cell'/'train'/'good').files()
+    fit = lambda: WEPaDiM(backbone='efficientnet-lite0', image_size=96, grid_size=6).fit(painted_cells/'cell'/'train'/'good').files()
     assert fit() == fit()
 
 
@@ -284,9 +284,9 @@ def test_a_cluster_gives_the_same_results_though_a_worker_is_killed(two, tmp_pat
     address, processes = cluster
     run = lambda save, *more: [str(x) for x in ('--data_path', two, '--save_path', tmp_path/save, *SMALL, *more)]
     assert shell('wepadim_run', *run('local')).returncode == 0
-    r = shell('wepadim_run', *run('cluster', '--scheduler', address))
+    r = shell('wepadim_run', *run('cluster', '--workers', address))
     assert r.returncode == 0 and same(numbers(tmp_path/'cluster'), numbers(tmp_path/'local')), r.stderr
-    p = start(*run('killed', '--scheduler', address))
+    p = start(*run('killed', '--workers', address))
     wait_for(lambda: (tmp_path/'killed').is_dir() and list((tmp_path/'killed').glob('*/config.json')), p)
     time.sleep(1.5)
     processes[1].kill()   # in the middle of its job
@@ -296,8 +296,6 @@ def test_a_cluster_gives_the_same_results_though_a_worker_is_killed(two, tmp_pat
 
 def test_a_scheduler_that_is_not_there(two, tmp_path, shell):
     t = time.time()
-    r = shell('wepadim_run', '--data_path', two, '--save_path', tmp_path, *SMALL, '--scheduler', 'tcp://127.0.0.1:9')
+    r = shell('wepadim_run', '--data_path', two, '--save_path', tmp_path, *SMALL, '--workers', 'tcp://127.0.0.1:9')
     assert r.returncode == 2 and len(r.stderr.strip().splitlines()) == 1 and 'no Dask scheduler answers there' in r.stderr, r.stderr
     assert time.time() - t < 30   # of which most is Python's start
-    r = shell('wepadim_run', '--data_path', two, '--save_path', tmp_path, *SMALL, '--scheduler', 'tcp://127.0.0.1:9', '--workers', '2')
-    assert r.returncode == 2 and 'give one or the other' in r.stderr

@@ -83,7 +83,7 @@ def main():
     with tempfile.TemporaryDirectory() as d:
         d, sources = Path(d), pictures(rng)
         probe = [np.asarray(Image.open(io.BytesIO(sources['RGB.png'])))]
-        model = WEPaDiM(backbone='efficientnet-lite0', image_size=32, align=2, wavelet_level=1).fit([rng.integers(0, 256, (32, 32, 3)).astype(np.uint8) for _ in range(4)])
+        model = WEPaDiM(backbone='efficientnet-lite0', image_size=32, grid_size=2, wavelet_level=1).fit([rng.integers(0, 256, (32, 32, 3)).astype(np.uint8) for _ in range(4)])
         want, folder = model.predict(probe).scores, model.save(d/'m')
         files = {f.name: f.read_bytes() for f in folder.iterdir()}
         warm, slowest, done = None, 0., 0

@@ -14,12 +14,12 @@ import wepadim
 from wepadim.backbone import IMAGENET, Backbone, find_weights
 from wepadim.choosing import hold_out
 from wepadim.flags import Parser, command
-from wepadim.config import InputError, RunSettings, choose, preset
-from wepadim.errors import say, write_atomic, write_json
+from wepadim.config import RunSettings, preset
+from wepadim.errors import InputError, choose, load_if_same, read_json, say, write_atomic, write_json
 from wepadim.data import batches, categories, category, detect_layout, elpv_root, fingerprint, limit, with_range
 from wepadim.provenance import peak_rss, provenance
 from wepadim.evaluate import pixel_truth
-from wepadim.runs import run_lock, whole_json
+from wepadim.runs import run_lock
 from wepadim.images import load_image
 from wepadim.metrics import image_metrics, pixel_metrics
 from wepadim.model import WEPaDiM
@@ -143,7 +143,7 @@ class Anomalib:
         "Does anomalib's network see what ours does?"
         self.model.train()   # as it is in fit: the network in it must not learn batch statistics
         x = next(self.pictures([path]))
-        theirs, ours = self.model.feature_extractor(normalised(x)), dict(zip(self.backbone.taps, self.backbone(x)))
+        theirs, ours = self.model.feature_extractor(normalised(x)), dict(zip(self.backbone.layers, self.backbone(x)))
         for layer, there in theirs.items():
             off = float((there - ours[layer]).abs().max()/ours[layer].abs().max())
             if off > 1e-4: raise InputError(f"anomalib's {layer} is not WE-PaDiM's: off by {off:.2g} of its maximum")
@@ -309,8 +309,8 @@ def part_file(folder, method): return folder/'methods'/f'{method}.json'
 
 def kept(folder, method, key):
     "The result that is there for this key; None: there is none."
-    old = whole_json(part_file(folder, method))
-    return old['result'] if old and old.get('key') == key else None
+    old = load_if_same(part_file(folder, method), dict(key=key))
+    return old['result'] if old else None
 
 
 def run_one(method, settings, cat, weights, folder):
@@ -472,7 +472,7 @@ def report(cat, weights, folder, found):
     rows, robust, about = peer_rows(found), robust_rows(found), captions(cat, found)
     for name, table in (('peers', rows), ('robustness', robust)):
         write_atomic(folder/f'{name}.csv', pd.DataFrame(table).to_csv(index=False))
-    keys = {m: whole_json(part_file(folder, m))['key'] for m in found}
+    keys = {m: read_json(part_file(folder, m))['key'] for m in found}
     head = dict(category=cat.name, layout=cat.layout, n_train=len(cat.train), n_test=len(cat.test),
                 seed=preset('recommended').seed, weights_sha256=sha256(weights), data_fingerprint=fingerprint(cat),
                 anomalib=next((k['versions']['anomalib'] for m, k in keys.items() if of_anomalib(m)), None))
@@ -490,8 +490,7 @@ def parse(argv):
     p.add_argument('--data_path', help='root of a data set (default: below WEPADIM_DATA, otherwise solar cells)')
     p.add_argument('--category', help='its name (default: the first)')
     p.add_argument('--weights', help=f'a weights file of {BACKBONE}, or its folder (default: WEPADIM_WEIGHTS)')
-    p.add_argument('--max_train', type=int, help='only so many training images (default: all)')
-    p.add_argument('--max_test', type=int, help='only so many test images (default: all)')
+    p.add_argument('--limit', nargs='+', metavar='N', help='use only N training and N test images; or N and M (default: all)')
     p.add_argument('--save_path', default=str(ROOT/'results'/'peers'), help='for results (default: results/peers)')
     p.add_argument('--only', metavar='METHOD', help=f"measure one method in this process: {', '.join(methods())}")
     return p.parse_args(argv)
@@ -504,8 +503,8 @@ def peers(argv=None):
     if args.only: choose(args.only, methods(), 'method')
     if (not args.only or of_anomalib(args.only)) and importlib.util.find_spec('anomalib') is None:
         raise InputError('anomalib is not installed here: run `make peers`, which makes an environment with it')
-    run = RunSettings(max_train_samples=args.max_train, max_test_samples=args.max_test)   # which checks the numbers
-    cat = limit(chosen_category(args.data_path, args.category, seed), run.max_train_samples, run.max_test_samples)
+    train, test = RunSettings(limit=args.limit).limit or (None, None)   # which checks the numbers
+    cat = limit(chosen_category(args.data_path, args.category, seed), train, test)
     weights = find_weights(BACKBONE, args.weights)
     folder = Path(args.save_path)/''.join(c if c.isalnum() or c in '._-' else '_' for c in cat.name)
     if args.only: return run_one(args.only, methods()[args.only], cat, weights, folder)

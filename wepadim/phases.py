@@ -6,7 +6,7 @@
 __all__ = ['run_sequential', 'grid_of', 'canonical_grid', 'search_identity', 'run_phase1', 'best_params', 'phase2_detector',
            'phase2_name', 'run_phase2']
 
-# %% ../nbs/10b_phases.ipynb #e91b5fde
+# %% ../nbs/10b_phases.ipynb #bd3347c7
 from operator import itemgetter
 from pathlib import Path
 

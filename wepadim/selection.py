@@ -6,7 +6,7 @@
 __all__ = ['SELECTION_TOLERANCE', 'COLUMNS', 'synthetic_scores', 'safest', 'choose_configuration', 'run_selection',
            'selection_table']
 
-# %% ../nbs/10a_selection.ipynb #574f067e
+# %% ../nbs/10a_selection.ipynb #ee87c7f7
 from itertools import chain
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from .choosing import found as how_found, near_best, paint_held_out
 from .config import RunSettings, Settings, preset
 from .data import detect_layout, with_range
 from .errors import load_if_same, write_json
-from .evaluate import run_category
+from .evaluate import mean_metric, percent, run_category
 from .listed import elpv_root
 from .passes import each_batch, extract, maps_room
 from .provenance import provenance_record, weights_hash
@@ -26,7 +26,7 @@ from .search import search
 from .single import open_category
 from .spaces import expand
 from .spill import collect_maps
-from .sweep import METRICS, mean_metric, params, params_key, percent, run_search, search_key
+from .sweep import METRICS, params, params_key, run_search, search_key
 
 # %% ../nbs/10a_selection.ipynb #0608dee5
 def _painted_maps(painted, paths, backbone, base:Settings, configs:list, run:RunSettings)->tuple:
