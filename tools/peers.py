@@ -15,7 +15,7 @@ from wepadim.backbone import IMAGENET, Backbone, find_weights
 from wepadim.choosing import hold_out
 from wepadim.flags import Parser, command
 from wepadim.config import RunSettings, preset
-from wepadim.errors import InputError, choose, load_if_same, read_json, say, write_atomic, write_json
+from wepadim.errors import InputError, check_choice, load_if_same, read_json, say, write_atomic, write_json
 from wepadim.data import batches, categories, category, detect_layout, elpv_root, fingerprint, limit, with_range
 from wepadim.provenance import peak_rss, provenance
 from wepadim.evaluate import pixel_truth
@@ -66,7 +66,7 @@ def chosen_category(data_path, name, seed):
     for r in roots:
         for n in categories(r, detect_layout(r)): where.setdefault(n, r)
     if not where: raise InputError(f'WEPADIM_DATA {root}: the folder holds no data set; name one with --data_path')
-    name = choose(name, where, 'category') if name else next(iter(where))
+    name = check_choice(name, where, 'category') if name else next(iter(where))
     return category(where[name], name, seed=seed)
 
 
@@ -500,7 +500,7 @@ def parse(argv):
 def peers(argv=None):
     "The command."
     args, seed = parse(argv), preset('recommended').seed
-    if args.only: choose(args.only, methods(), 'method')
+    if args.only: check_choice(args.only, methods(), 'method')
     if (not args.only or of_anomalib(args.only)) and importlib.util.find_spec('anomalib') is None:
         raise InputError('anomalib is not installed here: run `make peers`, which makes an environment with it')
     train, test = RunSettings(limit=args.limit).limit or (None, None)   # which checks the numbers

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from .config import BACKBONES, RunSettings, Settings, preset
-from .errors import InputError, choose, read_json
+from .errors import InputError, check_choice, read_json
 from .flags import (
     Parser, add_flags, add_overwrite, add_preset, command, finish, flags_given, layout_names, new_parser,
     refuse_idle, show, split_axes)
@@ -59,7 +59,7 @@ def wepadim_run(
     "Run one configuration, or all combinations of several values, on a data set."
     args = _run_parser().parse_args(argv)
     run = RunSettings(**flags_given(args, RunSettings))
-    kind = choose(args.experiment_type, ('single', 'grid_search'), 'experiment_type')
+    kind = check_choice(args.experiment_type, ('single', 'grid_search'), 'experiment_type')
     is_search = kind == 'grid_search'
     settings, axes = split_axes(flags_given(args, Settings), args.wavelet_subband_sets, is_search)
     detectors = [preset(args.preset, model, **settings) for model in run.models]
@@ -68,7 +68,7 @@ def wepadim_run(
         _run_one(args, run, detectors)
         return
     plan = plan_searches(detectors, run, 'custom', axes, overwrite=args.overwrite)
-    search_all('wepadim_run', args, plan, 'phase1_search', space='custom', axes=axes, settings=settings)
+    search_all('wepadim_run', args, plan, 'phase1_search', grid='custom', axes=axes, settings=settings)
 
 # %% ../nbs/12d_cli.ipynb #d18d1016
 _SEARCH_ONLY = ('cache_dir', 'selection')     # what a single run does not read
@@ -109,7 +109,7 @@ def _phase1_parser()->Parser:
         'wepadim_phase1 --dataset_type visa --data_path ./data/VisA --model efficientnet-b0 --gpu_id 0',
         leave_out=_SINGLE_ONLY)
     p.add_argument('--model', default='resnet18', help=f"the backbone: {', '.join(BACKBONES)} (default: resnet18)")
-    p.add_argument('--space', default='reduced',
+    p.add_argument('--grid', default='reduced',
                    help='what to search: reduced (216 configurations), full (192) or sequential (8 + 9 + 135) '
                         '(default: reduced)')
     p.add_argument('--metric', help='sequential: keep the best by img_auc, pixel_auc or aupro (default: img_auc)')
@@ -122,16 +122,16 @@ def wepadim_phase1(
     "Phase 1: search the reduced grid for one backbone."
     args = _phase1_parser().parse_args(argv)
     from wepadim.sweep import METRICS
-    space = choose(args.space, ('reduced', 'full', 'sequential'), 'space')
-    metric = choose(args.metric or 'img_auc', METRICS, 'metric')
+    space = check_choice(args.grid, ('reduced', 'full', 'sequential'), 'grid')
+    metric = check_choice(args.metric or 'img_auc', METRICS, 'metric')
     if args.metric and space != 'sequential':
-        raise InputError(f'--metric {metric} is what --space sequential keeps the best of a stage by; '
-                         f'the {space} space has no stages')
+        raise InputError(f'--metric {metric} is what --grid sequential keeps the best of a stage by; '
+                         f'the {space} grid has no stages')
     run = _phase_run(args, 'grid_search', models=[args.model])
     settings = flags_given(args, Settings)
     base = preset(args.preset, args.model, **settings)
     plan = plan_searches([base], run, space, {}, metric, args.overwrite)
-    search_all('wepadim_phase1', args, plan, 'phase1_search', space=space, metric=metric, settings=settings)
+    search_all('wepadim_phase1', args, plan, 'phase1_search', grid=space, metric=metric, settings=settings)
 
 # %% ../nbs/12d_cli.ipynb #04bfc0c3
 def _phase2_parser()->Parser:
@@ -237,7 +237,7 @@ def wepadim_ablation(
     "Phase 2: all 15 sub-band sets at the base parameters."
     args = _ablation_parser().parse_args(argv)
     from wepadim.phases import phase2_detector
-    column = choose(args.base_params, ('image', 'pixel'), 'base_params')
+    column = check_choice(args.base_params, ('image', 'pixel'), 'base_params')
     run = _phase_run(args, 'grid_search', models=[args.model], save_path=args.save_dir_base)
     settings = flags_given(args, Settings)
     axes = _wider_axes(args)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SEED', 'SKIPPED', 'first_few', 'detect_layout', 'categories', 'category', 'open_categories', 'limit', 'unreadable',
-           'skipped_lines', 'readable', 'digest', 'fingerprint', 'with_range', 'image_tensor', 'batches']
+           'readable', 'digest', 'fingerprint', 'with_range', 'image_tensor', 'batches']
 
 # %% ../nbs/01c_data.ipynb #e715e478
 import hashlib, os, re
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np, torch
 from joblib import cpu_count
 
-from .errors import InputError, choose, relative_path
+from .errors import InputError, check_choice, relative_path
 from .files import read_picture
 from .images import find_value_range, load_view
 from .layouts import LAYOUTS
@@ -84,7 +84,7 @@ def detect_layout(
 )->str: # A name in `LAYOUTS`
     "The layout of the data set at `root`, checked against the user's choice."
     root = Path(root)
-    choose(dataset_type, ('auto', *LAYOUTS), 'dataset_type')
+    check_choice(dataset_type, ('auto', *LAYOUTS), 'dataset_type')
     if not root.is_dir():
         raise InputError(f"data path {root}: no such folder; pass the root of a data set with --data_path")
     if not any(root.iterdir()):
@@ -122,7 +122,7 @@ def category(
 )->Category:
     "Open a category: its lists of images and masks, all of which exist. No image is decoded."
     layout = LAYOUTS[detect_layout(root, dataset_type)]
-    choose(name, categories(root, dataset_type), 'category')
+    check_choice(name, categories(root, dataset_type), 'category')
     cat = layout.load(Path(root), name, seed)
     n = len(cat.train)
     if n < 2: raise InputError(f"{root}: category {name!r} has {n} training images; expected at least 2 good ones")
@@ -186,7 +186,7 @@ def unreadable(
 # %% ../nbs/01c_data.ipynb #39381be6
 SKIPPED = 'left out, because it cannot be read'
 
-def skipped_lines(
+def _skipped_lines(
     bad:dict, # {path: why it cannot be read}
     root, # Folder that paths are relative to
 )->list: # str
@@ -214,7 +214,7 @@ def readable(
     for s in cat.test:
         if s.path not in bad: test.append(s)
         else: left_out |= dict.fromkeys(s.masks, 'the mask of an image that is left out')
-    skipped = skipped_lines(bad, cat.root)
+    skipped = _skipped_lines(bad, cat.root)
     return replace(cat, train=train, test=test, skipped=skipped, left_out=left_out)
 
 # %% ../nbs/01c_data.ipynb #cf01e29b

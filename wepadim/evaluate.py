@@ -21,7 +21,7 @@ from .errors import InputError, relative_path
 from .images import image_size, load_image
 from .jobs import worker_gpu
 from .masks import load_mask, lost_regions, mask_view
-from .metrics import PixelTruth, image_metrics, pixel_metrics
+from .metrics import PixelLabels, image_metrics, pixel_metrics
 from .model import WEPaDiM
 from .provenance import Stopwatch, peak_memory, provenance_record
 from .synthetic import DEFECTS, paint_defect
@@ -124,10 +124,10 @@ def pixel_truth(
     settings:Settings, # Their geometry: input and image_size
     device='cpu', # Where the maps will be
     large:bool=False, # May masks cover more than half of an image?
-)->PixelTruth:
+)->PixelLabels:
     "What pixel metrics are measured against."
     truth = read_truth(cat, settings, large)
-    return PixelTruth(truth.masks, device, truth.known)
+    return PixelLabels(truth.masks, device, truth.known)
 
 # %% ../nbs/09_evaluate.ipynb #1ac3c20e
 def lost_line(
@@ -224,7 +224,7 @@ def run_category(
     with watch('fit'): model.fit(_paths(cat.train), run.train_batch_size, progress)
     with watch('predict'): p = model.predict(_paths(cat.test), run.test_batch_size, progress)
     with watch('metrics'):
-        pixels = PixelTruth(truth.masks, known=truth.known)
+        pixels = PixelLabels(truth.masks, known=truth.known)
         metrics = image_metrics(labels, p.scores) | pixel_metrics(pixels, p.maps)
     result = {
         'class': cat.name,

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .errors import InputError, warn_once
+from .errors import InputError, warn
 from .files import ARRAYS, image_files
 from .pairing import masks_beside
 from .roles import bare_name, folders, refuse_contrary, role
@@ -73,5 +73,5 @@ def training_images(
     _refuse_test_images(good, folder)
     if masks:
         n_masks = sum(map(len, masks.values()))
-        warn_once(f'{images}: {n_masks} masks lie beside the images; they are not learned')
+        warn(f'{images}: {n_masks} masks lie beside the images; they are not learned')
     return good

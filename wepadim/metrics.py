@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['METRICS', 'Ranking', 'rank', 'area', 'why_undefined', 'auroc', 'counts', 'average_precision', 'f1_max',
-           'region_weights', 'aupro', 'as_keys', 'from_keys', 'rank_pixels', 'Curve', 'Metric', 'metrics_of',
-           'image_metrics', 'PixelTruth', 'pixel_metrics']
+           'region_weights', 'aupro', 'rank_pixels', 'Curve', 'Metric', 'image_metrics', 'PixelLabels', 'pixel_metrics']
 
 # %% ../nbs/05_metrics.ipynb #c5f09a54
 from dataclasses import dataclass
@@ -183,7 +182,7 @@ def _flip_negative(keys):
     "Reverse the order of the negative integers; twice changes nothing."
     return keys ^ ((keys >> 31) & 0x7fffffff)
 
-def as_keys(
+def _as_keys(
     scores:torch.Tensor, # [n], float32
 )->torch.Tensor: # [n], int32
     "Integers in the order of the scores, equal where these are equal."
@@ -192,10 +191,10 @@ def as_keys(
     scores = scores + 0.   # makes -0.0 to 0.0
     return _flip_negative(scores.view(torch.int32))
 
-def from_keys(
+def _from_keys(
     keys:torch.Tensor, # [n], int32
 )->torch.Tensor: # [n], float32
-    "The scores that `as_keys` was given."
+    "The scores that `_as_keys` was given."
     return _flip_negative(keys).view(torch.float32)
 
 # %% ../nbs/05_metrics.ipynb #6dd08a07
@@ -218,7 +217,7 @@ def rank_pixels(
     where:torch.Tensor, # [n], int64: positions of the defective ones
 )->Ranking:
     "The same as `rank`, without sorting good pixels that lie far from defective ones."
-    keys = as_keys(scores)
+    keys = _as_keys(scores)
     bad, order = keys[where].sort()
     bins, bad_bins, n_bins = _bins(keys, bad)
     has_bad = torch.zeros(n_bins, dtype=torch.bool, device=keys.device)
@@ -241,7 +240,7 @@ def rank_pixels(
 
     n_counted = counted_above + len(good)
     n_good = len(keys) - len(bad)
-    return Ranking(from_keys(bad), n_counted - up_to, n_counted - below, order, n_good)
+    return Ranking(_from_keys(bad), n_counted - up_to, n_counted - below, order, n_good)
 
 # %% ../nbs/05_metrics.ipynb #702886da
 @dataclass
@@ -276,7 +275,7 @@ METRICS = { # {key in result files: metric}
     'aupro': Metric('AUPRO', 'pixel', _curve_aupro)}
 
 # %% ../nbs/05_metrics.ipynb #797cd874
-def metrics_of(
+def _metrics_of(
     level:str, # 'image' or 'pixel'
     curve:Curve|None, # None: the metrics are undefined
 )->dict: # {key: value}; all None without a curve
@@ -293,7 +292,7 @@ def image_metrics(
     "The image-level metrics."
     ranking = _ranked(labels, scores)
     curve = None if ranking is None else Curve(ranking)
-    metrics = metrics_of('image', curve)
+    metrics = _metrics_of('image', curve)
     metrics['img_f1_threshold'] = None if curve is None else _f1_max(curve.counts)[1]
     reason = why_undefined(labels)
     if reason: metrics['img_reason'] = reason
@@ -305,7 +304,7 @@ def _positions(mask, device):
     positions = np.flatnonzero(mask)
     return torch.from_numpy(positions).to(device)
 
-class PixelTruth:
+class PixelLabels:
     "What the masks say, prepared once for many maps."
     def __init__(self,
         masks, # [n, H, W], bool, of all test images (good ones: empty); None: the data set has no masks
@@ -329,13 +328,13 @@ class PixelTruth:
 
 # %% ../nbs/05_metrics.ipynb #4ef8933f
 def pixel_metrics(
-    masks, # [n, H, W], bool, of all test images (good ones: empty), or a `PixelTruth`; None: the data set has no masks
+    masks, # [n, H, W], bool, of all test images (good ones: empty), or a `PixelLabels`; None: the data set has no masks
     maps, # [n, H, W], float: an array or a tensor
 )->dict: # The pixel metrics of `METRICS`, and pixel_reason if they are null
     "The pixel-level metrics, as float32, over all pixels of the test images whose masks are known."
-    truth = masks if isinstance(masks, PixelTruth) else PixelTruth(masks)
-    if truth.reason: return {**metrics_of('pixel', None), 'pixel_reason': truth.reason}
+    truth = masks if isinstance(masks, PixelLabels) else PixelLabels(masks)
+    if truth.reason: return {**_metrics_of('pixel', None), 'pixel_reason': truth.reason}
     maps = torch.as_tensor(maps, dtype=torch.float32)
     if truth.known is not None: maps = maps[truth.known]
     ranking = rank_pixels(maps.reshape(-1), truth.where)   # one ranking for all metrics
-    return metrics_of('pixel', Curve(ranking, truth.weights))
+    return _metrics_of('pixel', Curve(ranking, truth.weights))

@@ -18,12 +18,12 @@ from .backbone import Backbone, layer_shapes, pick_device
 from .config import Settings, preset as from_preset
 from .data import batches, with_range
 from .embedding import WaveletEmbedding, random_directions
-from .errors import InputError, warn_once
+from .errors import InputError, warn
 from .gaussian import Gaussian, pack, unpack
 from .inputs import as_images, training_images
 from .maps import distance_maps, image_scores, map_matrices
 from .saving import model_files, read_model, replace_folder
-from .spill import collect, gib, room_for
+from .spill import collect, gib_of, plan_memory
 from .thresholds import Threshold, calibrated, find_threshold, pixel_threshold
 from .window import fit_gaussian, window_score
 
@@ -61,7 +61,7 @@ def _prepare(self:WEPaDiM):
     s = self.settings
     shapes = layer_shapes(s.backbone, size=s.image_size)
     self.embedding = WaveletEmbedding(
-        shapes, s.wavelet_type, s.wavelet_level, s.wavelet_kept_subbands, align=s.grid_size,
+        shapes, s.wavelet_type, s.wavelet_level, s.wavelet_kept_subbands, grid_size=s.grid_size,
         device=self.device, transform=s.wavelet_transform, geometry=s.geometry)
     channels = sum(self.embedding.channels.values())
     projection = random_directions(channels, s.n_features, s.seed)
@@ -106,11 +106,11 @@ def _room(self:WEPaDiM, n):
     channels = sum(self.embedding.channels.values())
     c = min(channels, self.settings.n_features or channels)
     if self.settings.n_features:
-        factors = gib((p, c, c))             # the compact form, in float32
+        factors = gib_of((p, c, c))             # the compact form, in float32
     else:
-        factors = 2*gib((p, min(n, c), c))   # in float64
-    embeddings = gib((n, p, c))
-    return room_for(self.memory_budget, factors, embeddings, self.device)
+        factors = 2*gib_of((p, min(n, c), c))   # in float64
+    embeddings = gib_of((n, p, c))
+    return plan_memory(self.memory_budget, factors, embeddings, self.device)
 
 # %% ../nbs/06_model.ipynb #606ae8a8
 def _warn_if_all_same(X):
@@ -120,7 +120,7 @@ def _warn_if_all_same(X):
     spread = float((few - few[:1]).abs().max())
     largest = float(few.abs().max())
     if spread <= 1e-5*largest:
-        warn_once('the good images are all the same picture: nothing can be learned from them; '
+        warn('the good images are all the same picture: nothing can be learned from them; '
                   'photograph different good parts')
 
 # %% ../nbs/06_model.ipynb #b93c3496

@@ -18,8 +18,8 @@ from .errors import CannotWrite, InputError
 from .gaussian import mean_variance, regularisation
 from .grams import distances, window_distances
 from .maps import distance_maps, image_scores, map_matrices
-from .metrics import PixelTruth, image_metrics, pixel_metrics
-from .passes import distance_key, embed_all, embedding_of, is_plain, join_bands, pass_room, passes
+from .metrics import PixelLabels, image_metrics, pixel_metrics
+from .passes import distance_key, embed_all, embedding_of, is_plain, join_bands, passes, plan_pass
 from .window import fit_gaussian, window_score
 
 # %% ../nbs/07a_search.ipynb #0c2339cf
@@ -71,7 +71,7 @@ def pass_distances(
     n = len(train[0])
     shapes = [m.shape[1:] for m in train]
     emb = embedding_of(configs, shapes, train[0].device)
-    room = pass_room(configs, emb, train, test, budget)
+    room = plan_pass(configs, emb, train, test, budget)
     Z = embed_all(emb, train, test, room.spill)
     grid = emb.grid
     found = _summed_distances(configs, Z, n, grid, room.working)
@@ -112,7 +112,7 @@ def evaluate(
     d2:torch.Tensor, # [M, P], float64: its squared distances
     grid:tuple, # (h, w)
     labels, # [M], 0 good, 1 defective
-    truth:PixelTruth, # What the masks say
+    truth:PixelLabels, # What the masks say
 )->tuple: # (config, metrics, image scores [M])
     "The metrics of one configuration."
     maps = score_maps(config, d2, grid)
@@ -145,12 +145,12 @@ def search_passes(
     train:list, # Maps of the training images, from `extract`
     test:list, # Maps of the test images
     labels, # [M], 0 good, 1 defective
-    masks=None, # [M, S, S], bool, or a `PixelTruth`; None: no masks
+    masks=None, # [M, S, S], bool, or a `PixelLabels`; None: no masks
     budget:float=inf, # GiB that the whole program may need; what does not fit is in files
     watch=lambda stage: nullcontext(), # Times the stages: distances, and waiting for the metrics
 ):
     "Yield (pass, [(config, metrics, image scores)], [(config, why it was skipped)]) for each pass."
-    truth = masks if isinstance(masks, PixelTruth) else PixelTruth(masks, train[0].device)
+    truth = masks if isinstance(masks, PixelLabels) else PixelLabels(masks, train[0].device)
     pool = ThreadPoolExecutor(torch.get_num_threads())
     before = None   # the pass whose metrics are running
     try:

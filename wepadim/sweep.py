@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SEARCHED', 'EXTRA_SEARCHED', 'METRICS', 'params', 'params_key', 'search_key', 'search_category', 'averaged', 'best',
-           'best_by_metric', 'skipped', 'refuse_one_class', 'open_for_search', 'run_search']
+           'best_by_metric', 'skipped', 'refuse_one_class', 'run_search']
 
 # %% ../nbs/10_sweep.ipynb #85e0b1d4
 import json
@@ -17,11 +17,11 @@ from .cache import features
 from .census import census
 from .config import RunSettings, Settings, preset
 from .data import categories, detect_layout, fingerprint
-from .errors import InputError, choose, load_if_same, read_json, write_json
+from .errors import InputError, check_choice, load_if_same, read_json, write_json
 from .evaluate import lost_line, mean_metric, odd_about, percent, read_truth, run_category
 from .jobs import run_jobs
 from .listed import elpv_root
-from .metrics import PixelTruth, why_undefined
+from .metrics import PixelLabels, why_undefined
 from .passes import passes
 from .provenance import Stopwatch, peak_memory, provenance, provenance_record, weights_hash
 from .runs import Failures, identity, open_run, run_folder, run_lock
@@ -96,7 +96,7 @@ def search_category(
     if not missing: return
     with watch('features'): train, test = features(cat, missing, run)
     labels = [s.label for s in cat.test]
-    pixels = PixelTruth(truth.masks, train[0].device, truth.known)
+    pixels = PixelLabels(truth.masks, train[0].device, truth.known)
     computed = search_passes(missing, train, test, labels, pixels, run.memory_budget, watch)
     for name, found, too_deep in computed:
         content = {**keys[name], **_pass_content(found, too_deep)}
@@ -182,7 +182,7 @@ def refuse_one_class(
     fix = 'add some, or choose on painted defects with --selection synthetic'
     raise InputError(f'{run.data_path} [{cat.name}]: {problem}; {fix}')
 
-def open_for_search(
+def _open_for_search(
     run:RunSettings, # The run
     name:str, # A category
     layout:str, # Of the data set
@@ -225,7 +225,7 @@ def _search_all(configs:list, run:RunSettings, names, folder:Path, on_pass)->tup
     failures = Failures(done)
     for name in names:
         with failures.catch(name):
-            cat = open_for_search(run, name, layout, configs[0].seed)
+            cat = _open_for_search(run, name, layout, configs[0].seed)
             todo[name] = (configs, run, cat, folder/name, report)
     for name, answer in run_jobs(_search_job, todo, run.workers):
         with failures.catch(name):
@@ -276,10 +276,10 @@ def run_search(
     extra:dict|None=None, # More for config.json
 )->list: # What `averaged` gives
     "Every configuration of a grid on all categories, resuming where it was stopped."
-    for setting in grid: choose(setting, (*SEARCHED, *EXTRA_SEARCHED), 'setting to search')
+    for setting in grid: check_choice(setting, (*SEARCHED, *EXTRA_SEARCHED), 'setting to search')
     configs = expand(base, grid)
     there = categories(run.data_path, detect_layout(run.data_path, run.dataset_type))
-    names = [choose(name, there, 'category') for name in run.classes or there]
+    names = [check_choice(name, there, 'category') for name in run.classes or there]
     by_config = {params_key(params(c)): (params(c), []) for c in configs}
     bar = dict(total=len(names)*len(passes(configs)), unit='pass', disable=not progress, mininterval=1)
     with run_lock(run_folder([base], run, grid)), tqdm(**bar) as shown:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter, gaussian_laplace, map_coordinates
 
-from .errors import InputError, choose
+from .errors import InputError, check_choice
 from .images import load_image
 
 # %% ../nbs/01a_synthetic.ipynb #d4bf47b3
@@ -242,7 +242,7 @@ DEFECTS = dict(
 
 def _one_kind(kind, rng)->str:
     "The kind by its name, or a random one."
-    if kind: return choose(kind, DEFECTS, 'defect')
+    if kind: return check_choice(kind, DEFECTS, 'defect')
     kinds = list(DEFECTS)
     return kinds[rng.integers(len(kinds))]
 

@@ -10,7 +10,7 @@ from functools import partial
 
 import torch
 
-from .errors import InputError, choose
+from .errors import InputError, check_choice
 from .gaussian import Gaussian, JITTER, mean_variance, regularisation
 
 # %% ../nbs/04a_window.ipynb #0378153e
@@ -129,7 +129,7 @@ def window_score(
     if r == 0:
         return g.score(Y, distance)
     g.check(Y)
-    choose(distance, ('squared', 'sqrt'), 'distance')
+    check_choice(distance, ('squared', 'sqrt'), 'distance')
     d2 = _nearest(g, Y, grid, r, _row_distances)
     if distance == 'sqrt':
         d2.sqrt_()
