@@ -21,7 +21,7 @@ def execute(name, **parameters):
 def test_the_four_notebooks(two, tmp_path):
     "Phase 1, phase 2 from what it found, the ablation and the report, one after the other, and what is in their tables."
     common = dict(dataset_type='mvtec', data_path=str(two), preset_name='recommended', save_path=str(tmp_path), settings=SMALL, progress=False)
-    text, pictures = execute('phase1_search', backbone='efficientnet-lite0', space='custom', axes=GRID, run_name='p1', **common)
+    text, pictures = execute('phase1_search', backbone='efficientnet-lite0', grid='custom', axes=GRID, run_name='p1', **common)
     model = tmp_path/'p1'/'efficientnet-lite0'
     found = json.loads((model/'efficientnet-lite0_wavelet_grid_search_results_final.json').read_text())
     assert len(found) == 16 and all([r['class'] for r in f['class_results']] == ['bottle', 'cable'] for f in found)
