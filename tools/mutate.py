@@ -18,7 +18,7 @@ BREAKS = [
     ('wavelet', "rows = like_x(down[half_down, j])", "rows = like_x(down[half_across, j])", 'test_reference.py'),
     ('wavelet', "reached = (at + i - c) % n", "reached = (at + i - c + 1) % n", 'test_properties.py'),
     ('wavelet', "return (2**level - 1)*start - float(", "return (2**level - 1)*start + float(", 'test_properties.py'),
-    ('gaussian', "(n - 1)*c**2*q/rest", "n*c**2*q/rest", 'test_trust.py'),
+    ('gaussian', "(n - 1)*ratio**2*q/rest", "n*ratio**2*q/rest", 'test_trust.py'),
     ('gaussian', "lam = (n - 1)*eps", "lam = n*eps", 'test_trust.py'),
     ('window', "torch.minimum(at, d[:, :, y, x], out=at)", "torch.minimum(at, d[:, :, x, y], out=at)", 'test_gpu.py'),
     ('window', "gz = yz + zz/others", "gz = yz - zz/others", 'test_gpu.py'),

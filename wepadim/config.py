@@ -9,6 +9,7 @@ __all__ = ['BACKBONES', 'WAVELETS', 'SUBBANDS', 'COMPAT', 'PRESETS', 'subbands',
 from typing import Annotated, Literal
 
 import pywt
+from fastcore.basics import patch
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from .errors import InputError, check_choice
@@ -132,14 +133,26 @@ class Settings(_Strict):
     false_alarm_rate: float = _field(0.01, 'share of good parts that the threshold lets raise an alarm', gt=0, lt=1)
     seed: int = _field(1024, 'seed of everything random', ge=0, le=2**32-1)
 
-    @property
-    def geometry(self): return _compat_part('geometry', self.compat)
-    @property
-    def cov_reg_unit(self): return _compat_part('cov_reg_unit', self.compat)
-    @property
-    def distance(self): return _compat_part('distance', self.compat)
-    @property
-    def smoothing(self): return _compat_part('smoothing', self.compat)
+# %% ../nbs/01_config.ipynb #e9dfe247
+@patch(as_prop=True)
+def geometry(self:Settings)->str:
+    "Where sub-band coefficients lie: 'centred' or 'stretched'."
+    return _compat_part('geometry', self.compat)
+
+@patch(as_prop=True)
+def cov_reg_unit(self:Settings)->str:
+    "The unit of `cov_reg`: 'relative' or 'absolute'."
+    return _compat_part('cov_reg_unit', self.compat)
+
+@patch(as_prop=True)
+def distance(self:Settings)->str:
+    "The Mahalanobis distance: 'sqrt' or 'squared'."
+    return _compat_part('distance', self.compat)
+
+@patch(as_prop=True)
+def smoothing(self:Settings)->str:
+    "The kernel that smooths anomaly maps: 'gaussian' or 'published'."
+    return _compat_part('smoothing', self.compat)
 
 # %% ../nbs/01_config.ipynb #b6a61caa
 def describe(

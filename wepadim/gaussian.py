@@ -51,8 +51,8 @@ def whitener(
     A:torch.Tensor, # Its `scatter`; changed in place
     eps:float, # cov_reg + JITTER
     low_rank:bool, # Which of the two forms
-)->torch.Tensor: # W, [P, min(N, C), C], float64
-    "The whitening matrix W of each position."
+)->torch.Tensor: # W, float64: [P, N, C] (low rank) or [P, C, C] (full)
+    "The factor W of each position."
     _, n, c = X.shape
     ridge = n*eps
     if low_rank: return whitener_rows(A, ridge, X)
@@ -68,7 +68,7 @@ def loo_distances(
 )->torch.Tensor: # [P, N], float64, squared
     "The distance of every training vector from the Gaussian of all the others, in closed form."
     n = X.shape[1]
-    c = n/(n - 1)
+    ratio = n/(n - 1)
     lam = (n - 1)*eps
     if low_rank:
         inverse_factor = whitener_rows(A, lam, _identities(X, n))
@@ -76,9 +76,9 @@ def loo_distances(
     else:
         whitened = whitener_rows(A, lam, X.mT)
         q = whitened.square().sum(1)
-    tiny = torch.finfo(q.dtype).eps
-    rest = (1 - c*q).clamp_(min=tiny)   # rounding must not make it zero
-    d2 = (n - 1)*c**2*q/rest
+    smallest = torch.finfo(q.dtype).eps
+    rest = (1 - ratio*q).clamp_(min=smallest)   # rounding must not make it zero
+    d2 = (n - 1)*ratio**2*q/rest
     return d2.clamp_(min=0)
 
 # %% ../nbs/21_gaussian.ipynb #7009c2c9
@@ -108,15 +108,15 @@ class Gaussian:
 # %% ../nbs/21_gaussian.ipynb #45c8dec3
 _NOT_FINITE = 'the features of the training images are not all finite: check the weights and the images'
 
-def _fit_positions(x, eps, low_rank, fair):
-    "Mean, W and, if `fair`, leave-one-out distances [p, N] of some positions; x [p, N, C], float64, is centred in place."
+def _fit_positions(x, eps, low_rank, leave_one_out):
+    "Mean, W and, if asked for, leave-one-out distances [p, N] of some positions; x [p, N, C], float64, is centred in place."
     mean = x.mean(1)
     if not mean.isfinite().all():
         raise InputError(_NOT_FINITE)
     x -= mean[:, None]
     A = scatter(x, low_rank)
     distances = None
-    if fair:
+    if leave_one_out:
         distances = loo_distances(x, A.clone(), eps, low_rank)
     W = whitener(x, A, eps, low_rank)
     return mean, W, distances
@@ -155,22 +155,23 @@ def fit(cls:Gaussian,
     "Mean and covariance over the first axis, at every position. Needs at least 2 training images and finite features."
     n, p, c = X.shape
     if n < 2: raise InputError(f'{n} training image(s): expected at least 2 good images to estimate a covariance')
+    if low_rank and compact: raise InputError('the low-rank form has no compact form: it subtracts large numbers, which float32 cannot')
     if low_rank is None: low_rank = n <= c and not compact
     if compact: budget = min(budget, .1)   # small matrices need no more
     eps = cov_reg + JITTER
-    fair = leave_one_out and n > 2
+    leave_one_out = leave_one_out and n > 2
     rows = n if low_rank else c
     precision = torch.float32 if compact else torch.float64
     mean = _empty(X, p, c)
     W = _empty(X, p, rows, c, dtype=precision)
-    distances = _empty(X, n, p) if fair else None
+    distances = _empty(X, n, p) if leave_one_out else None
     step = _chunk_size(n, c, low_rank, budget)
     for at in _chunks(p, step):
         x = X[:, at].transpose(0, 1).double()
-        m, w, d = _fit_positions(x, eps, low_rank, fair)
+        m, w, d = _fit_positions(x, eps, low_rank, leave_one_out)
         mean[at] = m
         W[at] = w
-        if fair: distances[:, at] = d.T
+        if leave_one_out: distances[:, at] = d.T
     return cls(mean, W, eps, low_rank, distances)
 
 # %% ../nbs/21_gaussian.ipynb #8a229e5b

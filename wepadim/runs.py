@@ -101,6 +101,8 @@ def clear_run(
     with run_lock(folder): shutil.rmtree(folder)
 
 # %% ../nbs/39_runs.ipynb #961773b2
+def _kind(grid)->str: return 'grid_search' if grid else 'single'
+
 def _differences(there:dict, now:dict)->list:
     "One str a setting that differs."
     names = sorted(there.keys() | now.keys())
@@ -116,7 +118,8 @@ def check_run(
     folder = run_folder(detectors, run, grid)
     if not (folder/'config.json').exists(): return {}
     old = _read_config(folder)
-    differ = _differences(old.get('identity', {}), identity(run))
+    differ = _differences(dict(kind=old.get('kind')), dict(kind=_kind(grid)))
+    differ += _differences(old.get('identity', {}), identity(run))
     known = old.get('settings', {})
     for d in detectors:
         now = detector_identity(d, grid)
@@ -152,6 +155,7 @@ def open_run(
         run=relative(run, folder),
         settings=settings,
         **(extra or {}),
+        kind=_kind(grid),
         identity=identity(run),
         provenance=provenance())
     write_json(folder/'config.json', config)
@@ -160,7 +164,7 @@ def open_run(
 # %% ../nbs/39_runs.ipynb #fef18085
 def _reason(e:Exception)->str:
     "Why a job failed, for a result file."
-    if isinstance(e, (InputError, OSError)): return str(e)
+    if isinstance(e, (InputError, OSError)): return str(e) or type(e).__name__
     return ''.join(traceback.format_exception(e))
 
 def _first_line(e:Exception)->str:

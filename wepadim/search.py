@@ -127,12 +127,23 @@ def _start(pool, group, train, test, labels, truth, budget, watch):
         with watch('distances'): d, grid = pass_distances(group, train, test, budget)
     except CannotWrite: raise   # a full disk is not a fault of the configurations
     except InputError as e:
-        return [], [(c, str(e)) for c in group]
+        if len(group) == 1: return [], [(group[0], str(e))]
+        return _start_each(pool, group, train, test, labels, truth, budget, watch)
     jobs = []
     for c in group:
         job = pool.submit(evaluate, c, d[distance_key(c)], grid, labels, truth)
         jobs.append(job)
     return jobs, []
+
+def _start_each(pool, group, *args):
+    "The same, configuration by configuration: one that is impossible takes no other with it."
+    jobs = []
+    skipped = []
+    for c in group:
+        started, left = _start(pool, [c], *args)
+        jobs += started
+        skipped += left
+    return jobs, skipped
 
 def _finish(key, jobs, skipped, watch):
     "(pass, results, skipped), once the metrics are there."
@@ -155,7 +166,10 @@ def search_passes(
     before = None   # the pass whose metrics are running
     try:
         for key, group in passes(configs).items():
-            jobs, skipped = _start(pool, group, train, test, labels, truth, budget, watch)
+            try: jobs, skipped = _start(pool, group, train, test, labels, truth, budget, watch)
+            except CannotWrite:
+                if before: yield _finish(*before, watch)   # what is finished is kept
+                raise
             if before: yield _finish(*before, watch)
             before = key, jobs, skipped
         if before: yield _finish(*before, watch)

@@ -160,13 +160,15 @@ def _resources(settings:Settings, results:list, failed:dict)->dict:
         **provenance_record(settings))
 
 # %% ../nbs/40_single.ipynb #cbaf56c9
+def _none_ran(model:str, failed:dict)->str:
+    "What to say of a backbone without any result."
+    first = next(iter(failed.values()))
+    *_, reason = first.strip().splitlines()
+    return f'{model}: no category could be run: {reason}'
+
 def _write_summary(folder:Path, settings:Settings, results:list, failed:dict, extra:dict)->dict:
     "Write both files of a backbone; returns the summary."
     model = settings.backbone
-    if not results:
-        first = next(iter(failed.values()))
-        reason = first.strip().splitlines()[-1]
-        raise InputError(f'{model}: no category could be run: {reason}')
     summary = summarise(settings, results, extra, failed)
     write_json(folder/model/f'{model}_wavelet_experiment.json', [summary])
     write_json(folder/model/f'{model}_resource_summary.json', _resources(settings, results, failed))
@@ -285,11 +287,14 @@ def run_single(
     with run_lock(run_folder(detectors, run)):
         folder = open_run(detectors, run, extra)
         done, failed = _run_all(detectors, run, names, layout, folder, fresh, progress, on_outcome)
+        dead = []   # backbones without any result
         for settings in detectors:
             jobs = {name: (settings.backbone, name) for name in names}   # in the order of the data set
             results = [done[job] for job in jobs.values() if job in done]
             reasons = {name: failed[job] for name, job in jobs.items() if job in failed}
-            summaries.append(_write_summary(folder, settings, results, reasons, extra or {}))
+            if results: summaries.append(_write_summary(folder, settings, results, reasons, extra or {}))
+            else: dead.append(_none_ran(settings.backbone, reasons))
+    if dead: raise InputError('; '.join(dead))   # now that the others are written
     return summaries
 
 # %% ../nbs/40_single.ipynb #35c88fd2
