@@ -299,3 +299,34 @@ def test_a_scheduler_that_is_not_there(two, tmp_path, shell):
     r = shell('wepadim_run', '--data_path', two, '--save_path', tmp_path, *SMALL, '--workers', 'tcp://127.0.0.1:9')
     assert r.returncode == 2 and len(r.stderr.strip().splitlines()) == 1 and 'no Dask scheduler answers there' in r.stderr, r.stderr
     assert time.time() - t < 30   # of which most is Python's start
+
+
+def test_a_backbone_without_weights_costs_the_others_nothing(painted_cells, tmp_path, monkeypatch):
+    "Its error comes after the results of the others are written."
+    from wepadim.weights import find_weights
+    monkeypatch.delenv('WEPADIM_WEIGHTS', raising=False)
+    folder = tmp_path/'weights'
+    folder.mkdir()
+    source = find_weights('efficientnet-lite0')
+    shutil.copy(source, folder/f'efficientnet-lite0{source.suffix}')
+    models = ('resnet18', 'efficientnet-lite0')   # the dead one first
+    run = RunSettings(data_path=str(painted_cells), models=models, weights=str(folder), save_path=str(tmp_path), run_name='r', heatmaps=0)
+    with pytest.raises(InputError, match='resnet18: no category could be run'):
+        run_single([preset('recommended', m, image_size=64, grid_size=4) for m in models], run)
+    [summary] = json.loads((tmp_path/'r'/'efficientnet-lite0'/'efficientnet-lite0_wavelet_experiment.json').read_text())
+    assert summary['avg_img_auc'] is not None
+    assert not (tmp_path/'r'/'resnet18'/'resnet18_wavelet_experiment.json').exists()
+
+
+def test_results_of_another_version_are_refused_in_one_line(painted_cells, tmp_path):
+    "A config.json as version 0.1.0 wrote it, and a model of format 4."
+    old = tmp_path/'old'
+    old.mkdir()
+    identity = dict(experiment_type='single', dataset_type='auto', data_path='MVTec', max_train_samples=None)
+    (old/'config.json').write_text(json.dumps(dict(identity=identity, settings={'resnet18': dict(align=32, distance='sqrt')})))
+    run = RunSettings(data_path=str(painted_cells), save_path=str(tmp_path), run_name='old')
+    with pytest.raises(InputError, match='holds the results of another run') as e: run_single([preset()], run)
+    assert '\n' not in str(e.value)
+    (tmp_path/'model').mkdir()
+    (tmp_path/'model'/'model.json').write_text(json.dumps(dict(format='wepadim', format_version=4)))
+    with pytest.raises(InputError, match='format version 4; this version reads 5: fit the model again'): WEPaDiM.load(tmp_path/'model')
