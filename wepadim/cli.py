@@ -115,6 +115,7 @@ def _phase1_parser()->Parser:
     p.add_argument('--metric', help='sequential: keep the best by img_auc, pixel_auc or aupro (default: img_auc)')
     return p
 
+# %% ../nbs/50_cli.ipynb #1d36cac5
 @command
 def wepadim_phase1(
     argv=None, # Arguments; None: those of the process
@@ -175,6 +176,7 @@ def _phase2_rows(folders:dict, models)->tuple:
             failed |= {f'{model} {name}': why for name, why in summary['failed'].items()}
     return rows, failed
 
+# %% ../nbs/50_cli.ipynb #a5041f5d
 @command
 def wepadim_phase2(
     argv=None, # Arguments; None: those of the process
@@ -219,6 +221,7 @@ def _ablation_parser()->Parser:
     _add_best_from(p)
     return p
 
+# %% ../nbs/50_cli.ipynb #490809c9
 def _wider_axes(args)->dict:
     "{setting: values} of the flags that widen the ablation."
     axes = {}

@@ -46,6 +46,7 @@ def _stretch(matrices:dict, coarse:int, grid:int)->dict:
         out[part] = to_grid @ to_ll @ m
     return out
 
+# %% ../nbs/20_embedding.ipynb #d88173e6
 def grid_matrices(
     n:int, # Length of the layer's map
     grid:int, # Length of the common grid

@@ -143,6 +143,14 @@ def _empty(like, *shape, dtype=torch.float64):
     return torch.empty(shape, dtype=dtype, device=like.device)
 
 # %% ../nbs/21_gaussian.ipynb #2d15e103
+def _chosen_form(n:int, c:int, low_rank, compact:bool)->bool:
+    "Which form n vectors of c channels get: the low-rank one?"
+    if low_rank and compact:
+        raise InputError('the low-rank form has no compact form: it subtracts large numbers, too large for float32')
+    if low_rank is not None: return low_rank
+    return n <= c and not compact
+
+# %% ../nbs/21_gaussian.ipynb #5722f2ce
 @patch(cls_method=True)
 def fit(cls:Gaussian,
     X:torch.Tensor, # [N, P, C], float32: N training images
@@ -155,8 +163,7 @@ def fit(cls:Gaussian,
     "Mean and covariance over the first axis, at every position. Needs at least 2 training images and finite features."
     n, p, c = X.shape
     if n < 2: raise InputError(f'{n} training image(s): expected at least 2 good images to estimate a covariance')
-    if low_rank and compact: raise InputError('the low-rank form has no compact form: it subtracts large numbers, which float32 cannot')
-    if low_rank is None: low_rank = n <= c and not compact
+    low_rank = _chosen_form(n, c, low_rank, compact)
     if compact: budget = min(budget, .1)   # small matrices need no more
     eps = cov_reg + JITTER
     leave_one_out = leave_one_out and n > 2

@@ -47,6 +47,7 @@ def _squared_distances(G, norm, n, cov_reg):
     d2 = (norm - explained)/eps
     return d2.clamp_(min=0)[:, 0]
 
+# %% ../nbs/36_grams.ipynb #f868078a
 def from_grams(
     grams:dict, # {band: (G [p, N, N + M], norm [p, 1, M])}
     n:int, # N
@@ -123,6 +124,7 @@ def _around(Y, row, columns, grid, r):
     across = slice(columns.start, columns.stop + 2*r)
     return around(strip[down, across])
 
+# %% ../nbs/36_grams.ipynb #dd6b94ce
 def window_grams(
     Z, # [N + M, P, C], float32: all vectors of one band; a tensor, or `Spilled`
     n:int, # N
@@ -165,9 +167,7 @@ def window_distances(
         columns = slice(start, stop)
         down = slice(row, row + k)
         across = slice(start, stop + 2*r)
-        grams = {}
-        for band, z in Z.items():
-            grams[band] = window_grams(z, n, row, columns, grid, r)
+        grams = {band: window_grams(z, n, row, columns, grid, r) for band, z in Z.items()}
         for pair, d in from_grams(grams, n, best):
             d = d.view(1, stop - start, k, k, m)
             here = best[pair][down, across]

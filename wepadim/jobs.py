@@ -99,7 +99,8 @@ def _fail(message:str): raise InputError(message)
 def _connect(scheduler:str):
     "A client of the scheduler."
     try: from distributed import Client
-    except ImportError: raise InputError("--workers tcp://... needs Dask: run `pip install 'wepadim[cluster]'`") from None
+    except ImportError:
+        raise InputError("--workers tcp://... needs Dask: run `pip install 'wepadim[cluster]'`") from None
     try: return Client(scheduler, timeout=6, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as e:
         reason, *_ = str(e).splitlines() or [type(e).__name__]

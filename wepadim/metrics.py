@@ -265,6 +265,7 @@ def _curve_ap(curve): return _ap(curve.counts)
 def _curve_f1_max(curve): return _f1_max(curve.counts)[0]
 def _curve_aupro(curve): return area(curve.ranking, 0.3, curve.weights)
 
+# %% ../nbs/25_metrics.ipynb #1103f4be
 METRICS = { # {key in result files: metric}
     'img_auc': Metric('image AUROC', 'image', _curve_auroc),
     'img_ap': Metric('AP', 'image', _curve_ap),

@@ -111,6 +111,7 @@ def _fill(Z, emb, maps, rows, spill):
         views = {band: z[rows] for band, z in Z.items()}
         emb.split(maps, views)
 
+# %% ../nbs/35_passes.ipynb #36f2d228
 def embed_all(
     emb:WaveletEmbedding, # wavelet, transform, bands, grid
     train:list, # Maps of the training images, one [N, C, H, W] a layer

@@ -169,6 +169,7 @@ def phase2_name(
     if best_from: name += f'_from_{Path(best_from).name}'
     return f'{run.run_name or name}_{column}'
 
+# %% ../nbs/44_phases.ipynb #b938d61a
 def run_phase2(
     models:list, # Backbones
     run:RunSettings, # The run

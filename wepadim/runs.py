@@ -7,7 +7,7 @@ __all__ = ['identity', 'detector_identity', 'run_folder', 'run_lock', 'clear_run
            'Failures']
 
 # %% ../nbs/39_runs.ipynb #d637d382
-import hashlib, json, re, shutil, traceback
+import hashlib, json, os, re, shutil, traceback
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,12 +22,16 @@ _NO_EFFECT = { # on the numbers of a category
     'accept', 'cache_dir', 'classes', 'gpu_id', 'heatmaps', 'memory_budget', 'models',
     'run_name', 'save_model', 'save_path', 'selection', 'workers'}
 
+def _data_name(run)->str:
+    "The name of the data's folder, behind all links."
+    return os.path.basename(os.path.realpath(run.data_path))
+
 def identity(
     run:RunSettings, # The run
 )->dict: # What decides the numbers, beside the detector
     "Everything in the run's settings that decides the numbers of a category."
     chosen = run.model_dump(mode='json', exclude=_NO_EFFECT)
-    chosen['data_path'] = Path(run.data_path).resolve().name
+    chosen['data_path'] = _data_name(run)
     return chosen
 
 # %% ../nbs/39_runs.ipynb #60c79457
@@ -54,7 +58,7 @@ def run_folder(
     lines = [json.dumps(part, sort_keys=True) for part in parts]
     text = '\n'.join(dict.fromkeys(lines))   # each once: backbones of one run have the same line
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    data = re.sub(r'[^\w.-]', '_', Path(run.data_path).resolve().name)
+    data = re.sub(r'[^\w.-]', '_', _data_name(run))
     kind = 'grid_search' if grid else 'single'
     return Path(run.save_path)/f'{data}_{kind}_{digest}'
 

@@ -64,6 +64,7 @@ def _first_free(name:str, taken:set)->str:
         free = f'{name}_{number}'
     return free
 
+# %% ../nbs/48_scoring.ipynb #5db8a8fa
 def heatmap_names(
     images, # Paths, each once
 )->list: # One file name for each image, no two alike
@@ -88,6 +89,7 @@ def _seen(path, heatmap)->str:
     place = os.path.abspath(path)
     return json.dumps([place, status.st_size, status.st_mtime_ns, heatmap])
 
+# %% ../nbs/48_scoring.ipynb #fb8b19d5
 class PartialScores:
     "Rows of a table in a file that grows line by line: what one process has left, the next goes on with."
     def __init__(self,
@@ -109,21 +111,24 @@ class PartialScores:
         lines = self._lines(self.rows)
         write_atomic(self.file, f'{self.maker}\n{names}\n{lines}')
 
-    def _lines(self, rows:dict)->str:
-        lines = []
-        for path, row in rows.items():
-            line = json.dumps([self.keys[path], row])
-            lines.append(f'{line}\n')
-        return ''.join(lines)
+# %% ../nbs/48_scoring.ipynb #a645deaa
+@patch
+def _lines(self:PartialScores, rows:dict)->str:
+    lines = []
+    for path, row in rows.items():
+        line = json.dumps([self.keys[path], row])
+        lines.append(f'{line}\n')
+    return ''.join(lines)
 
-    def _read(self)->dict:
-        "{key: row} of the file, if it has the same maker; a damaged file has no rows."
-        try: text = self.file.read_text(encoding='utf-8')
-        except (FileNotFoundError, UnicodeDecodeError): return {}
-        lines = text.split('\n')[:-1]   # what follows the last newline was cut off
-        if lines[:1] != [self.maker]: return {}
-        try: return dict(map(json.loads, lines[2:]))
-        except (ValueError, TypeError): return {}
+@patch
+def _read(self:PartialScores)->dict:
+    "{key: row} of the file, if it has the same maker; a damaged file has no rows."
+    try: text = self.file.read_text(encoding='utf-8')
+    except (FileNotFoundError, UnicodeDecodeError): return {}
+    lines = text.split('\n')[:-1]   # what follows the last newline was cut off
+    if lines[:1] != [self.maker]: return {}
+    try: return dict(map(json.loads, lines[2:]))
+    except (ValueError, TypeError): return {}
 
 # %% ../nbs/48_scoring.ipynb #3997aafd
 @patch

@@ -83,6 +83,7 @@ def pass_distances(
         del x   # before the next: there is room for one
     return found, grid
 
+# %% ../nbs/37_search.ipynb #d681eaa1
 def _summed_distances(configs, Z, n, grid, budget)->dict:
     "{`distance_key`: distances} of the plain configurations, from sums of Grams."
     pairs = _gram_pairs(configs, Z, n)
@@ -176,6 +177,7 @@ def search_passes(
     finally:
         pool.shutdown(cancel_futures=True)
 
+# %% ../nbs/37_search.ipynb #088faf8f
 def search(
     configs:list, # `Settings` that share backbone and input
     train:list, # Maps of the training images, from `extract`

@@ -190,11 +190,11 @@ def _reserve(x, n, spill):
     return torch.empty(shape, device=x.device, memory_format=order)
 
 def collect_maps(
-    batches, # Lists of tensors [B, ...], one a tap; n rows together
+    batches, # Lists of tensors [B, ...], one a layer; n rows together
     n:int, # Rows
     spill:bool=False, # Into files?
 )->list: # One [n, ...] a tap: a tensor, or `Spilled`; none if there are no batches
-    "Batches of feature maps as one array a tap."
+    "Batches of feature maps as one array a layer."
     arrays = []
     start = 0
     for batch in batches:

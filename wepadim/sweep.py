@@ -76,6 +76,7 @@ def _pass_content(found, too_deep)->dict:
     skipped = [dict(params=params(c), **nothing, why=why) for c, why in too_deep]
     return dict(results=results, skipped=skipped, provenance=provenance())
 
+# %% ../nbs/42_sweep.ipynb #fc8cbf37
 def search_category(
     configs:list, # `Settings`
     run:RunSettings, # The run
