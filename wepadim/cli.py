@@ -122,9 +122,9 @@ def wepadim_phase1(
 ):
     "Phase 1: search the reduced grid for one backbone."
     args = _phase1_parser().parse_args(argv)
-    from wepadim.sweep import METRICS
+    from wepadim.sweep import RANKING_METRICS
     space = check_choice(args.grid, ('reduced', 'full', 'sequential'), 'grid')
-    metric = check_choice(args.metric or 'img_auc', METRICS, 'metric')
+    metric = check_choice(args.metric or 'img_auc', RANKING_METRICS, 'metric')
     if args.metric and space != 'sequential':
         raise InputError(f'--metric {metric} is what --grid sequential keeps the best of a stage by; '
                          f'the {space} grid has no stages')

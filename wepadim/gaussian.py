@@ -21,11 +21,11 @@ JITTER = 1e-6 # added to cov_reg, as published
 
 def whitener_rows(
     A:torch.Tensor, # [P, R, R], float64, positive semi-definite; changed in place
-    eps:float, # Added to its diagonal
+    ridge:float, # Added to its diagonal
     B:torch.Tensor, # [P, R, C]
 )->torch.Tensor: # [P, R, C], float64
-    "L^-1 B, where L is the Cholesky factor of A + eps I."
-    A.diagonal(dim1=-2, dim2=-1).add_(eps)
+    "L^-1 B, where L is the Cholesky factor of A + ridge I."
+    A.diagonal(dim1=-2, dim2=-1).add_(ridge)
     L, failed = torch.linalg.cholesky_ex(A)
     if failed.any():
         raise InputError('cov_reg is too small for these features: the covariance is singular to working precision; '

@@ -259,6 +259,8 @@ class Metric(NamedTuple):
     label: str # in tables
     level: str # 'image' or 'pixel'
     compute: object # `Curve` -> float
+    ranks: bool = False # do searches and reports compare configurations by it?
+    in_table: bool = True # is it a column of a run's table?
 
 def _curve_auroc(curve): return area(curve.ranking)
 def _curve_ap(curve): return _ap(curve.counts)
@@ -267,13 +269,13 @@ def _curve_aupro(curve): return area(curve.ranking, 0.3, curve.weights)
 
 # %% ../nbs/25_metrics.ipynb #1103f4be
 METRICS = { # {key in result files: metric}
-    'img_auc': Metric('image AUROC', 'image', _curve_auroc),
+    'img_auc': Metric('image AUROC', 'image', _curve_auroc, ranks=True),
     'img_ap': Metric('AP', 'image', _curve_ap),
     'img_f1_max': Metric('F1-max', 'image', _curve_f1_max),
-    'pixel_auc': Metric('pixel AUROC', 'pixel', _curve_auroc),
-    'pixel_ap': Metric('pixel AP', 'pixel', _curve_ap),
-    'pixel_f1_max': Metric('pixel F1-max', 'pixel', _curve_f1_max),
-    'aupro': Metric('AUPRO', 'pixel', _curve_aupro)}
+    'pixel_auc': Metric('pixel AUROC', 'pixel', _curve_auroc, ranks=True),
+    'pixel_ap': Metric('pixel AP', 'pixel', _curve_ap, in_table=False),
+    'pixel_f1_max': Metric('pixel F1-max', 'pixel', _curve_f1_max, in_table=False),
+    'aupro': Metric('AUPRO', 'pixel', _curve_aupro, ranks=True)}
 
 # %% ../nbs/25_metrics.ipynb #797cd874
 def _metrics_of(

@@ -17,7 +17,7 @@ from .runs import open_run, run_folder, run_lock
 from .selection import run_selection, selection_table
 from .single import run_single
 from .spaces import GRIDS, SEQUENTIAL, expand
-from .sweep import EXTRA_SEARCHED, METRICS, SEARCHED, best, best_by_metric, params, run_search
+from .sweep import EXTRA_SEARCHED, RANKING_METRICS, SEARCHED, best, best_by_metric, params, run_search
 
 # %% ../nbs/44_phases.ipynb #fc9a7d57
 def _stage_best(stage:list, i:int, metric:str)->dict:
@@ -44,13 +44,13 @@ def _write_stages(folder:Path, model:str, found:list, n_stages:int):
 def run_sequential(
     base:Settings, # What no stage touches
     run:RunSettings, # Data, categories, device, folder
-    metric:str='img_auc', # What each stage keeps the best by: one of `METRICS`
+    metric:str='img_auc', # What each stage keeps the best by: one of `RANKING_METRICS`
     progress:bool=False, # Show a progress bar a stage?
     extra:dict|None=None, # More for config.json
     stages=SEQUENTIAL, # Their grids
 )->list: # What `averaged` gives, with the number of the stage
     "The sequential search of the paper."
-    check_choice(metric, METRICS, 'metric')
+    check_choice(metric, RANKING_METRICS, 'metric')
     folder = open_run([base], run, extra, {'sequential': [metric]})/base.backbone
     found = []
     for i, grid in enumerate(stages, 1):

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np, pandas as pd
 
 from .errors import InputError, read_json, say, write_atomic
+from .metrics import METRICS
 from .plots import BAD, GOOD, as_drawn, figure
 
 # %% ../nbs/45_report.ipynb #8a771e34
@@ -75,7 +76,7 @@ def find_results(
     return results
 
 # %% ../nbs/45_report.ipynb #53e3c46b
-_METRICS = {'img_auc': 'image AUROC', 'pixel_auc': 'pixel AUROC', 'aupro': 'AUPRO'}
+_METRICS = {key: m.label for key, m in METRICS.items() if m.ranks}
 
 def _percentages(values, prefix=''):
     "{'image AUROC': 98.43, ...} from a dict of fractions; None where a metric is missing."

@@ -25,7 +25,7 @@ from .search import search
 from .single import open_category
 from .spaces import expand
 from .spill import collect_maps
-from .sweep import METRICS, params, params_key, run_search, search_key
+from .sweep import RANKING_METRICS, params, params_key, run_search, search_key
 
 # %% ../nbs/43_selection.ipynb #0608dee5
 def _painted_maps(painted, paths, backbone, base:Settings, configs:list, run:RunSettings)->tuple:
@@ -115,7 +115,7 @@ def _merit(result:dict)->float:
 # %% ../nbs/43_selection.ipynb #bacedef6
 def _column(result:dict)->dict:
     "Metrics and parameters of one result."
-    metrics = {m: result.get(m) for m in METRICS}
+    metrics = {m: result.get(m) for m in RANKING_METRICS}
     return {**metrics, 'params': result['params']}
 
 def choose_configuration(
@@ -177,7 +177,7 @@ def _averages(rows:dict)->dict:
     averages = {}
     for column in _COLUMNS:
         results = [row[column] for row in rows.values() if column in row]
-        averages[column] = {m: mean_metric(results, m) for m in METRICS}
+        averages[column] = {m: mean_metric(results, m) for m in RANKING_METRICS}
     return averages
 
 # %% ../nbs/43_selection.ipynb #4ef753fb

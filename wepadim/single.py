@@ -18,6 +18,7 @@ from .data import categories, category, detect_layout, fingerprint, limit, reada
 from .errors import InputError, check_choice, load_if_same, relative_path, warn, write_atomic, write_json
 from .evaluate import Outcome, lost_line, mean_metric, odd_about, percent, run_category
 from .jobs import run_jobs
+from .metrics import METRICS
 from .plots import figure, show_maps, show_roc, show_scores, worth_seeing
 from .provenance import peak_memory, provenance, provenance_record, weights_hash
 from .runs import Failures, detector_identity, identity, open_run, run_folder, run_lock
@@ -108,11 +109,9 @@ def _scores_table(
     return '\ufeff' + text.getvalue()   # the mark for Excel
 
 # %% ../nbs/40_single.ipynb #49b4fe4a
-_AVERAGED = ('img_auc', 'pixel_auc', 'img_ap', 'img_f1_max', 'aupro', 'pixel_ap', 'pixel_f1_max')
-
 def _averages(results:list)->dict:
     "The means of all metrics, and which categories lack the two main ones."
-    averages = {f'avg_{metric}': mean_metric(results, metric) for metric in _AVERAGED}
+    averages = {f'avg_{metric}': mean_metric(results, metric) for metric in METRICS}
     n_test = sum(r['n_test_good'] + r['n_test_defective'] for r in results)
     averages['avg_inference_time'] = sum(r['seconds']['predict'] for r in results)/max(n_test, 1)
     averages['time'] = round(sum(r['time'] for r in results), 3)
@@ -298,9 +297,6 @@ def run_single(
     return summaries
 
 # %% ../nbs/40_single.ipynb #35c88fd2
-_COLUMNS = {'image AUROC': 'img_auc', 'AP': 'img_ap', 'F1-max': 'img_f1_max',
-            'pixel AUROC': 'pixel_auc', 'AUPRO': 'aupro'}
-
 def table(
     summaries:list, # What `run_single` returned
 )->list: # Rows of {column: value}, metrics in percent
@@ -309,7 +305,8 @@ def table(
     for summary in summaries:
         for r in summary['class_results']:
             row = dict(model=summary['model'], category=r['class'])
-            for column, metric in _COLUMNS.items(): row[column] = percent(r[metric])
+            for key, metric in METRICS.items():
+                if metric.in_table: row[metric.label] = percent(r.get(key))
             row['fit s'] = r['seconds']['fit']
             row['predict s'] = r['seconds']['predict']
             row['images/s'] = r['images_per_second']['predict']

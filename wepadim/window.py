@@ -144,14 +144,14 @@ def leave_one_out(
 )->torch.Tensor: # [w, K, B], squared
     "The distances from Gaussians that have not seen the image."
     others = n - 1
-    c = n/others
+    ratio = n/others
     gz = yz + zz/others
     gg = yy + 2*yz/others
     gg = gg + zz/others**2
-    tiny = torch.finfo(zz.dtype).eps
-    rest = 1 - c*zz
-    rest.clamp_(min=tiny)   # rounding must not make it zero
-    correction = c*gz.square()/rest
+    smallest = torch.finfo(zz.dtype).eps
+    rest = 1 - ratio*zz
+    rest.clamp_(min=smallest)   # rounding must not make it zero
+    correction = ratio*gz.square()/rest
     d2 = others*(gg + correction)
     return d2.clamp_(min=0)
 

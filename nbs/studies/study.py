@@ -29,7 +29,7 @@ from wepadim.passes import embed_all, embedding_of
 from wepadim.provenance import provenance, weights_hash
 from wepadim.samples import Sample
 from wepadim.search import evaluate, fitted_distances, pass_distances
-from wepadim.sweep import METRICS
+from wepadim.sweep import RANKING_METRICS
 
 
 # On what
@@ -122,7 +122,7 @@ def _metrics(settings, d2, grid, cat, truth):
     "{metric: value} of squared distances [M, P]."
     labels = [s.label for s in cat.test]
     _, metrics, _ = evaluate(settings, d2, grid, labels, truth)
-    return {m: metrics[m] for m in METRICS}
+    return {m: metrics[m] for m in RANKING_METRICS}
 
 
 def _measure(cat, variants, run):
