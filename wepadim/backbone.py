@@ -7,7 +7,6 @@ __all__ = ['IMAGENET', 'NETWORKS', 'BUILT_IN', 'Network', 'add_backbone', 'trunc
            'pick_device', 'Backbone']
 
 # %% ../nbs/18_backbone.ipynb #f4e83bd5
-import hashlib
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -17,7 +16,7 @@ from fastcore.basics import patch
 from torch import nn
 
 from .config import BACKBONES
-from .errors import InputError, check_choice, warn
+from .errors import InputError, check_choice, digest, warn
 from .weights import find_weights, read_weights, select_weights, stage_parameters
 
 # %% ../nbs/18_backbone.ipynb #9fb55fa3
@@ -179,7 +178,7 @@ def _load(self:Backbone, weights):
     else:
         path = find_weights(self.name, weights)
         self.source = str(path)
-        self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        self.sha256 = digest(path).hex()
         weights = read_weights(path)
     self.weights = select_weights(weights, self.net, self.stages, self.source)
     self.net.load_state_dict(self.weights, strict=False, assign=True)

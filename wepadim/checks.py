@@ -18,8 +18,8 @@ from PIL import Image
 from joblib import cpu_count
 from tqdm import tqdm
 
-from .data import categories, detect_layout, digest, first_few, open_categories
-from .errors import InputError, relative_path
+from .data import categories, detect_layout, first_few, open_categories
+from .errors import InputError, digest, relative_path
 from .files import read_picture
 from .images import Extremes, extremes, image_size, range_of, usual_range, what_is_beyond
 from .masks import load_mask

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SEED', 'SKIPPED', 'first_few', 'detect_layout', 'categories', 'category', 'open_categories', 'limit', 'unreadable',
-           'readable', 'digest', 'fingerprint', 'with_range', 'image_tensor', 'batches']
+           'readable', 'fingerprint', 'with_range', 'image_tensor', 'batches']
 
 # %% ../nbs/14_data.ipynb #e715e478
 import hashlib, os, re
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np, torch
 from joblib import cpu_count
 
-from .errors import InputError, check_choice, relative_path
+from .errors import InputError, check_choice, digest, relative_path
 from .files import read_picture
 from .images import find_value_range, load_view
 from .layouts import LAYOUTS
@@ -171,9 +171,16 @@ def limit(
     return replace(cat, train=train, test=test, left_out=left_out)
 
 # %% ../nbs/14_data.ipynb #268d381b
-def _why_unreadable(path)->str|None:
+@lru_cache(maxsize=100_000)
+def _unreadable_because(path:str, size:int, time:int)->str|None:
     try: read_picture(path)
     except InputError as e: return str(e)
+
+def _why_unreadable(path)->str|None:
+    "Why a picture cannot be read, remembered until the file changes; None if it can."
+    try: about = os.stat(path)
+    except OSError: return _unreadable_because.__wrapped__(path, 0, 0)
+    return _unreadable_because(str(path), about.st_size, about.st_mtime_ns)
 
 def unreadable(
     paths, # Image files
@@ -216,19 +223,6 @@ def readable(
         else: left_out |= dict.fromkeys(s.masks, 'the mask of an image that is left out')
     skipped = _skipped_lines(bad, cat.root)
     return replace(cat, train=train, test=test, skipped=skipped, left_out=left_out)
-
-# %% ../nbs/14_data.ipynb #cf01e29b
-@lru_cache(maxsize=100_000)
-def _digest(path:str, size:int, time:int)->bytes:
-    content = Path(path).read_bytes()
-    return hashlib.sha256(content).digest()
-
-def digest(
-    path, # A file
-)->bytes: # 32 bytes
-    "SHA-256 of a file's content, remembered until the file changes."
-    about = os.stat(path)
-    return _digest(str(path), about.st_size, about.st_mtime_ns)
 
 # %% ../nbs/14_data.ipynb #641c1353
 def fingerprint(

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
 
-from .errors import InputError
+from .errors import InputError, first_line
 
 # %% ../nbs/02_files.ipynb #2cb82ab6
 Image.init()   # registers every decoder
@@ -189,9 +189,7 @@ def cannot_read(
     fix:str='', # What to do about it
 )->InputError: # To be raised
     "The error for a picture that cannot be read."
-    lines = str(error).splitlines()
-    reason = lines[0] if lines else type(error).__name__
-    return InputError(f'{name}: cannot be read as {kind} ({reason})' + (f'; {fix}' if fix else ''))
+    return InputError(f'{name}: cannot be read as {kind} ({first_line(error)})' + (f'; {fix}' if fix else ''))
 
 # %% ../nbs/02_files.ipynb #39f479d9
 def _from_pillow(im:Image.Image):

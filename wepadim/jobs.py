@@ -14,7 +14,7 @@ from functools import partial
 import torch
 from joblib import cpu_count
 
-from .errors import InputError
+from .errors import InputError, first_line
 
 # %% ../nbs/32_jobs.ipynb #8bfd9f80
 _place = 0 # number of this worker
@@ -103,9 +103,8 @@ def _connect(scheduler:str):
         raise InputError("--workers tcp://... needs Dask: run `pip install 'wepadim[cluster]'`") from None
     try: return Client(scheduler, timeout=6, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as e:
-        reason, *_ = str(e).splitlines() or [type(e).__name__]
         fix = 'start one with `dask scheduler`, or leave the flag out'
-        raise InputError(f"--workers {scheduler}: no Dask scheduler answers there ({reason}); {fix}") from None
+        raise InputError(f"--workers {scheduler}: no Dask scheduler answers there ({first_line(e)}); {fix}") from None
 
 # %% ../nbs/32_jobs.ipynb #57f26397
 def _places(workers:dict)->dict: # {address: (jobs at once on its machine, place on its machine)}

@@ -6,10 +6,11 @@
 __all__ = ['provenance', 'provenance_record', 'Stopwatch', 'peak_rss', 'peak_memory', 'weights_hash']
 
 # %% ../nbs/33_provenance.ipynb #01e4e176
-import hashlib, os, platform, subprocess, threading, time
+import os, platform, subprocess, threading, time
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
+from functools import cache
 from pathlib import Path
 
 import psutil, torch
@@ -17,6 +18,7 @@ from fastcore.basics import patch
 from . import __version__
 
 from .config import Settings
+from .errors import digest
 from .weights import find_weights
 
 # %% ../nbs/33_provenance.ipynb #adec255b
@@ -33,6 +35,7 @@ def _git(root:Path, *args)->str|None:
     if done.returncode: return None
     return done.stdout.strip()
 
+@cache   # the code that runs does not change
 def _commit()->str|None:
     "The commit of the running source, with '+changes' if files differ from it; None outside a checkout."
     root = _source_root()
@@ -176,5 +179,4 @@ def weights_hash(
     weights=None, # A file, a folder, or None, see `find_weights`
 )->str: # 64 hexadecimal digits
     "The SHA-256 of the weights file that a backbone would use."
-    content = find_weights(backbone, weights).read_bytes()
-    return hashlib.sha256(content).hexdigest()
+    return digest(find_weights(backbone, weights)).hex()

@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from .config import RunSettings, Settings
-from .errors import CannotWrite, InputError, read_json, relative_path, say, write_json
+from .errors import CannotWrite, InputError, first_line, read_json, relative_path, say, write_json
 from .provenance import provenance
 
 # %% ../nbs/39_runs.ipynb #8acabd7d
@@ -171,11 +171,6 @@ def _reason(e:Exception)->str:
     if isinstance(e, (InputError, OSError)): return str(e) or type(e).__name__
     return ''.join(traceback.format_exception(e))
 
-def _first_line(e:Exception)->str:
-    "The same in one line, for a warning."
-    lines = str(e).splitlines()
-    return lines[0] if lines else type(e).__name__
-
 # %% ../nbs/39_runs.ipynb #cc40d0e2
 class Failures:
     "Which jobs failed, and why."
@@ -197,7 +192,7 @@ class Failures:
         except Exception as e:
             self._first = self._first or e
             self.reasons[name] = _reason(e)
-            self._held.append(f'warning: {name} failed ({_first_line(e)}); the others go on')
+            self._held.append(f'warning: {name} failed ({first_line(e)}); the others go on')
         if self.done:
             for warning in self._held: say(warning)
             self._held.clear()

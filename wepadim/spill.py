@@ -6,6 +6,7 @@
 __all__ = ['gib_of', 'MemoryPlan', 'plan_memory', 'Spilled', 'SpilledMaps', 'collect_maps', 'collect']
 
 # %% ../nbs/23_spill.ipynb #62c30122
+import errno
 import tempfile
 from copy import copy
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from math import prod
 import numpy as np, torch
 from fastcore.basics import patch
 
-from .errors import CannotWrite, InputError, warn
+from .errors import CannotWrite, warn
 
 # %% ../nbs/23_spill.ipynb #63b88c42
 def gib_of(
@@ -135,7 +136,7 @@ def _read(X, rows, positions):
         n_read = X.file.readinto(memoryview(part).cast('B'))
         if n_read < part.nbytes:
             name = getattr(X.file, 'name', X)
-            raise InputError(f'{name}: it ends too early, something has cut it off; run the same command again')
+            raise OSError(errno.EIO, 'it ends too early, something has cut it off; run the same command again', name)
     return torch.from_numpy(out)
 
 # %% ../nbs/23_spill.ipynb #f0ecf734

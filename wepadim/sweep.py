@@ -118,6 +118,11 @@ def averaged(
     return rows
 
 # %% ../nbs/42_sweep.ipynb #b69d65b6
+def _categories_with(f:dict, metric:str)->int:
+    "How many categories a configuration has a metric for."
+    name = metric.removeprefix('avg_')
+    return sum(r.get(name) is not None for r in f['class_results'])
+
 def best(
     found:list, # From `run_search`
     metric:str='avg_img_auc', # 'avg_img_auc', 'avg_pixel_auc' or 'avg_aupro'
@@ -125,7 +130,10 @@ def best(
 )->list: # Rows of {column: value}, in percent
     "The best configurations by a metric, chosen on the test labels."
     known = [f for f in found if f[metric] is not None]
-    ranked = sorted(known, key=lambda f: -f[metric])
+    counts = {id(f): _categories_with(f, metric) for f in known}
+    most = max(counts.values(), default=0)
+    complete = [f for f in known if counts[id(f)] == most]   # an average over the easier categories would win
+    ranked = sorted(complete, key=lambda f: -f[metric])
     rows = []
     for f in ranked[:n]:
         bands = '|'.join(f['params']['wavelet_kept_subbands'])
@@ -289,8 +297,7 @@ def run_search(
             _add(by_config, category, content)
             shown.set_postfix_str(f'{category}, {_best_so_far(by_config)}', refresh=False)
             shown.update()
-        summary = _search_all(configs, run, names, folder/'passes', count)
-    done, failed, watch = summary
-    found = averaged(_finished_only(by_config, done, failed))
-    _write_summary(folder, base, found, done, failed, watch)
+        done, failed, watch = _search_all(configs, run, names, folder/'passes', count)
+        found = averaged(_finished_only(by_config, done, failed))
+        _write_summary(folder, base, found, done, failed, watch)
     return found

@@ -16,7 +16,7 @@ from safetensors import torch as safetensors
 from torch import nn
 
 from .config import BACKBONES
-from .errors import InputError
+from .errors import InputError, first_line
 
 # %% ../nbs/17_weights.ipynb #7f1424a5
 _TORCHVISION = [name for name in BACKBONES if name != 'efficientnet-lite0'] # before `add_backbone` adds others
@@ -131,8 +131,7 @@ def _why_unreadable(path, error:Exception)->str:
         return (f"{path}: holds Python objects that are no tensors ({foreign[1]}), and reading those could run code; "
                 "if you trust the file, save its state_dict alone: "
                 "torch.save(checkpoint['state_dict'], 'weights.pth')")
-    lines = str(error).splitlines() or [type(error).__name__]
-    return f"{path}: cannot be read as a weights file ({lines[0][:120]}); fetch it again"
+    return f"{path}: cannot be read as a weights file ({first_line(error)[:120]}); fetch it again"
 
 def read_weights(
     path, # A .pth or .safetensors file
