@@ -9,7 +9,8 @@ here = Path(__file__).parent
 ini = ConfigParser(delimiters=['='])
 ini.read(here/'settings.ini', encoding='utf-8')
 cfg = ini['DEFAULT']
-demo, dev, cluster = (shlex.split(cfg[k]) for k in ('demo_requirements', 'dev_requirements', 'cluster_requirements'))
+demo, dev, cluster, openvino = (
+    shlex.split(cfg[f'{extra}_requirements']) for extra in ('demo', 'dev', 'cluster', 'openvino'))
 
 setup(
     name=cfg['lib_name'],
@@ -29,7 +30,7 @@ setup(
     # the demo and the phases are notebooks: an installed package finds them in share/wepadim
     data_files=[('share/wepadim', sorted(str(p.relative_to(here)) for p in (here/'nbs'/'experiments').glob('*.ipynb')))],
     install_requires=shlex.split(cfg['requirements']),
-    extras_require={'demo': demo, 'cluster': cluster, 'dev': demo + dev + cluster},
+    extras_require={'demo': demo, 'cluster': cluster, 'openvino': openvino, 'dev': demo + dev + cluster + openvino},
     entry_points={'console_scripts': cfg['console_scripts'].split()},
     zip_safe=False,
 )

@@ -181,6 +181,8 @@ def _workers(value):
 _Limit = Annotated[tuple[int, ...]|None, AfterValidator(_limit)]
 _Workers = Annotated[int|str, BeforeValidator(_workers)]
 _Selection = Literal['none', 'synthetic', 'test_labels']
+_Engine = Literal['torch', 'openvino']
+_Precision = Literal['float32', 'bfloat16']
 _Accept = Annotated[tuple[Literal[_OPTIONS], ...], AfterValidator(_each_once)]
 
 # %% ../nbs/01_config.ipynb #10e5d746
@@ -197,6 +199,8 @@ class RunSettings(_Strict):
     train_batch_size: int = _field(32, 'images in a training batch', ge=1, le=4096)
     test_batch_size: int = _field(32, 'images in a test batch', ge=1, le=4096)
     gpu_id: int = _field(-1, 'which GPU; -1: the CPU', ge=-1)
+    engine: _Engine = _field('torch', 'what runs the backbone: torch, or openvino, which is faster on CPUs')
+    precision: _Precision = _field('float32', 'numbers of the backbone: float32, or bfloat16, faster where the CPU has AMX')
     memory_budget: float = _field(2.75, 'memory for a fit or a search, in GiB; the rest is in files', gt=0, le=1024)
     workers: _Workers = _field(1, 'processes that share the work, or the address of a Dask scheduler, tcp://host:port')
     accept: _Accept = _field((), 'no error for large_masks, which cover more than half of an image, '
