@@ -86,6 +86,7 @@ def factory(make):
     "torch.empty and its kind: on the stand-in if that is asked for, or if that is where the data are."
     def on_device(*args, device=None, **kw):
         data = args[0] if args and isinstance(args[0], torch.Tensor) else None
+        kw.pop('pin_memory', None)   # needs a driver
         gpu = is_gpu(device) if device is not None else isinstance(data, GpuTensor)
         if data is None: out = make(*args, device='cpu' if gpu else device, **kw)
         else:

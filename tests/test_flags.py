@@ -76,7 +76,7 @@ def recorder(monkeypatch):
     return Recorder(monkeypatch)
 
 
-RUN = dict(classes='cell', limit='16 9', train_batch_size=5, test_batch_size=3, gpu_id=0, memory_budget=1.5, workers=2, skip_bad_images=True, large_masks=True, overwrite=True, run_name='r',
+RUN = dict(classes='cell', limit='16 9', train_batch_size=5, test_batch_size=3, gpu_id=0, engine='openvino', precision='bfloat16', memory_budget=1.5, workers=2, skip_bad_images=True, large_masks=True, overwrite=True, run_name='r',
            weights='{weights}', data_path='{data}')
 DETECTOR = dict(preset='recommended', compat='published', input='crop', image_size=64, value_range='0 200', wavelet_type='db2', wavelet_level=2, wavelet_kept_subbands='LL LH', wavelet_transform='dwt',
                 grid_size=5, n_features=12, cov_reg=.3, window=1, sigma=3, seed=7)
@@ -94,7 +94,7 @@ KINDS = {
     'ablation': ('wepadim_ablation', [{**PHASE, **CACHE, 'save_path': None, 'model': LITE, 'save_dir_base': '{tmp}/a', 'base_params': 'pixel', 'best_from': '{best}', 'selection': 'test_labels', 'wavelet_types': 'db2', 'wavelet_levels': 2,
                                        'gaussian_sigmas': 2, 'cov_reg_epsilons': .2}], {}),
     'report': ('wepadim_report', [dict(results='{results}', out='{tmp}/report')], {}),
-    'predict': ('wepadim_predict', [dict(model='{model}', images='{data}/cell/test/hole', out='{tmp}/p', threshold=3.5, skip_bad_images=True, no_heatmaps=True, batch_size=3, gpu_id=0)], {}),
+    'predict': ('wepadim_predict', [dict(model='{model}', images='{data}/cell/test/hole', out='{tmp}/p', threshold=3.5, skip_bad_images=True, no_heatmaps=True, batch_size=3, gpu_id=0, engine='openvino', precision='bfloat16')], {}),
     'check': ('wepadim_check', [dict(root='{data}', dataset_type='mvtec', large_masks=True)], {}),
     'demo': ('wepadim_demo', [dict(save_path='{tmp}/a', preset='published', input='whole', image_size=48)], {})}
 POSITIONAL = ('results', 'model', 'images', 'root') # without their name, where a command takes them so

@@ -7,9 +7,10 @@ __all__ = ['CACHE_GIB', 'features']
 
 # %% ../nbs/44_cache.ipynb #4fd15778
 import hashlib, json, os
+from importlib.metadata import version
 from pathlib import Path
 
-import torch, torchvision
+import torch
 from safetensors import SafetensorError, safe_open, torch as safetensors
 from . import __version__
 
@@ -42,7 +43,7 @@ def _cache_key(
         batch=(run.train_batch_size, run.test_batch_size),
         wepadim=__version__,
         torch=torch.__version__,
-        torchvision=torchvision.__version__)
+        torchvision=version('torchvision'))
     text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

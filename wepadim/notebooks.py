@@ -7,7 +7,7 @@ __all__ = ['checkout', 'default_results', 'default_run', 'check_parameters', 'ex
            'execute_notebook', 'run_notebook', 'run_parameters']
 
 # %% ../nbs/50_notebooks.ipynb #de3990f1
-import argparse, ast, logging, os, re, sys
+import argparse, ast, logging, os, re, sys, threading
 from pathlib import Path
 
 from .config import RunSettings
@@ -192,6 +192,8 @@ def execute_notebook(
 def _as_utf8(text:str)->bytes:
     return text.encode('utf-8', 'backslashreplace')   # a name that is not UTF-8, as JSON escapes it
 
+def _import_nbconvert(): import nbconvert
+
 def run_notebook(
     name:str, # Of the notebook
     folder, # Gets the executed notebook and the page
@@ -199,9 +201,12 @@ def run_notebook(
     page:str, # File name of the page
 )->Path: # The page
     "Run an experiment notebook, keep it, and render it with nbconvert."
+    warm = threading.Thread(target=_import_nbconvert, daemon=True)
+    warm.start()   # slow, and this process is idle while the notebook runs
+    nb = execute_notebook(experiment_notebook(name), parameters)
+    warm.join()
     import nbformat
     from nbconvert import HTMLExporter
-    nb = execute_notebook(experiment_notebook(name), parameters)
     _drop_bars(nb)
     write_atomic(Path(folder)/f'{name}.ipynb', _as_utf8(nbformat.writes(nb)))
     exporter = HTMLExporter(embed_images=True, exclude_raw=True, mathjax_url='', require_js_url='')
