@@ -30,6 +30,7 @@ setup(
     data_files=[('share/wepadim', sorted(str(p.relative_to(here)) for p in (here/'nbs'/'experiments').glob('*.ipynb')))],
     install_requires=shlex.split(cfg['requirements']),
     extras_require={'demo': demo, 'cluster': cluster, 'dev': demo + dev + cluster},
-    entry_points={'console_scripts': cfg['console_scripts'].split()},
+    # by the second, the pages of the site link each name to its page and to its source
+    entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': ['wepadim=wepadim._modidx:d']},
     zip_safe=False,
 )

@@ -5,7 +5,7 @@
 
 The stamp (`ran` in the cell's metadata) is a hash of the cell's id, code and outputs: `make test` finds outputs that are not those of their code.
 """
-import argparse, base64, hashlib, io, json, os, re, sys, sysconfig, time
+import argparse, base64, hashlib, io, json, os, re, sys, sysconfig, tempfile, time
 from pathlib import Path
 
 import nbformat
@@ -15,6 +15,7 @@ LIMIT = 300_000 # bytes of a notebook
 PICTURE = 'image/png'
 COLOURS = 256, 128, 64 # of pictures in a notebook that is too large; with fewer, heat maps have steps
 BAR = re.compile(r'\d+%\|.*\| \S+/\S+ \[|\d+it \[\d+:\d+|\r\Z') # of tqdm, as text, or what was written over
+TEMPORARY = re.compile(re.escape(os.path.join(tempfile.gettempdir(), 'tmp')) + r'\w{8}/?') # a folder that is gone
 WARNING = re.compile(r'^\S+:\d+: \w*Warning: .*\n(  .*\n)?', re.M) # Python's own, with the line it is about
 
 
@@ -103,9 +104,11 @@ def quiet(outputs):
 
 
 def placed(value):
-    "Texts without this machine's folders: paths begin at the checkout, those of installed packages with dots."
+    "Texts without this machine's folders: paths begin at the checkout or in a temporary folder, those of installed packages with dots."
     if isinstance(value, dict): return {k: v if k.startswith('image') else placed(v) for k, v in value.items()}
-    return value.replace(sysconfig.get_path('purelib'), '...').replace(f'{ROOT}{os.sep}', '') if isinstance(value, str) else value
+    if not isinstance(value, str): return value
+    value = value.replace(sysconfig.get_path('purelib'), '...').replace(f'{ROOT}{os.sep}', '')
+    return TEMPORARY.sub('', value)
 
 
 def png(im):
