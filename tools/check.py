@@ -123,7 +123,8 @@ with tempfile.TemporaryDirectory() as d:   # a copy, so that checking changes no
     (copy/'wepadim').mkdir()
     run('from nbdev.doclinks import nbdev_export; nbdev_export()', copy)
     verdict('library as exported', differing(ROOT/'wepadim', copy/'wepadim', '*.py'), 'run nbdev_export and commit; never edit wepadim/ by hand')
-    verdict('README as index.ipynb', [] if (ROOT/'README.md').read_text() == readme.render(ROOT) else ['README.md'], 'run `make readme` and commit')
+    verdict('README and list of pages', [p.name for p, text in readme.written(ROOT).items() if p.read_text(encoding='utf-8') != text], 'run `make readme` and commit')
+    verdict('length of README', [f'{n} words, {readme.WORDS} are allowed'] if (n := len((ROOT/'README.md').read_text(encoding='utf-8').split())) > readme.WORDS else [], 'move what is not for a first visit to a page')
     run('from nbdev.serve import proc_nbs\nif __name__ == "__main__": proc_nbs(n_workers=0)', copy)   # not nbdev_proc_nbs: it would install quarto
     sources = {p.relative_to(copy/'nbs') for p in (copy/'nbs').rglob('*.ipynb')}
     verdict('docs pre-processing', [p for p in sources if not (copy/'_proc'/p).is_file()], 'see nbdev_proc_nbs')
