@@ -13,7 +13,7 @@ import nbformat
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 300_000 # bytes of a notebook
 PICTURE = 'image/png'
-COLOURS = 256, 128, 64 # of pictures in a notebook that is too large; with fewer, heat maps have steps
+COLOURS = 256, 128 # of pictures in a notebook that is too large; with fewer, heat maps have steps and grey parts get colours
 BAR = re.compile(r'\d+%\|.*\| \S+/\S+ \[|\d+it \[\d+:\d+|\r\Z') # of tqdm, as text, or what was written over
 TEMPORARY = re.compile(re.escape(os.path.join(tempfile.gettempdir(), 'tmp')) + r'\w{8}/?') # a folder that is gone
 WARNING = re.compile(r'^\S+:\d+: \w*Warning: .*\n(  .*\n)?', re.M) # Python's own, with the line it is about
