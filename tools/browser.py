@@ -17,7 +17,7 @@ main { max-width: 744px; margin: 0 auto; padding: 0 12px }
 p code:not(.sourceCode), li code:not(.sourceCode), td code:not(.sourceCode) { background-color: #f8f9fa }
 code { font: .875em monospace }
 pre { padding: .4em; font-size: .875em; overflow: auto }
-td, th { padding: .25em; white-space: nowrap }
+td, th { padding: .25em }
 img { max-width: 100% }
 '''
 PAGE = '<!doctype html><html lang="en"><head><meta charset="utf-8"><style>{}</style><link rel="stylesheet" href="/styles.css"></head><body class="quarto-light"><main>{}</main></body></html>'
@@ -31,7 +31,7 @@ def tools():
 def options(cell):
     "The `#|` lines at the top of a cell; those further down are code."
     top = re.match(r'(#\|[^\n]*\n?)*', cell.source)[0]
-    return dict(re.findall(r'^#\|\s*([\w-]+):\s*(.*?)\s*$', top, re.M)), cell.source[len(top):]
+    return dict(re.findall(r'^#\|\s*([\w-]+):\s*"?(.*?)"?\s*$', top, re.M)), cell.source[len(top):]
 
 
 def fenced(kind, text): return f'``````{kind}\n{text.rstrip()}\n``````\n'
@@ -51,7 +51,7 @@ def cell_text(cell, save):
     if cell.cell_type == 'raw': return ''
     if cell.cell_type == 'markdown': return cell.source
     chosen, code = options(cell)
-    parts, alt = ['::: {.cell}'], chosen.get('fig-alt', '').strip('"').replace('"', "'")
+    parts, alt = ['::: {.cell}'], chosen.get('fig-alt', '').replace('"', "'")
     if chosen.get('echo') != 'false' and code.strip():
         shown = fenced('{.python .sourceCode}', code)
         parts.append(f'<details><summary>{chosen.get("code-summary", "Code")}</summary>\n\n{shown}\n</details>' if 'code-fold' in chosen else shown)

@@ -125,7 +125,8 @@ def smaller(
     im = Image.open(io.BytesIO(data)).convert('RGBA')
     if im.getextrema()[3] != (255, 255): return min(data, png(im), key=len)   # transparent parts: no palette
     im = im.convert('RGB')
-    if colours or im.getcolors(256): im = im.quantize(colours or 256, dither=Image.Dither.NONE)
+    if colours: im = im.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)   # rare colours too: the bright end of a heat map
+    elif im.getcolors(256): im = im.quantize(256, dither=Image.Dither.NONE)
     return min(data, png(im), key=len)
 
 
