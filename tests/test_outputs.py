@@ -132,4 +132,4 @@ def test_pictures_lose_no_more_than_the_limit_asks():
     assert some < whole and 200 < len(of(nb).getcolors()) <= 256
     assert outputs.fit(nb, some - 1) < some and 64 < len(of(nb).getcolors()) <= 128
     outputs.fit(nb, 0)
-    assert 32 < len(of(nb).getcolors()) <= 64
+    assert 64 < len(of(nb).getcolors())   # with fewer, heat maps have steps: a smaller figure is needed
