@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 300_000 # bytes of a notebook
 PICTURE = 'image/png'
 COLOURS = 256, 128 # of pictures in a notebook that is too large; with fewer, heat maps have steps and grey parts get colours
+WHOLE = 'import pandas; pandas.set_option("display.max_colwidth", None)' # tables with whole cells, run before a notebook
 BAR = re.compile(r'\d+%\|.*\| \S+/\S+ \[|\d+it \[\d+:\d+|\r\Z') # of tqdm, as text, or what was written over
 TEMPORARY = re.compile(re.escape(os.path.join(tempfile.gettempdir(), 'tmp')) + r'\w{8}/?') # a folder that is gone
 WARNING = re.compile(r'^\S+:\d+: \w*Warning: .*\n(  .*\n)?', re.M) # Python's own, with the line it is about
@@ -69,7 +70,7 @@ def execute(
         if c.cell_type == 'code': c.outputs, c.source = [], c.source if runs(c) else ''
     before = lambda name, first: os.pathsep.join([str(first), *filter(None, [os.environ.get(name)])])
     env = {**os.environ, 'PYTHONPATH': before('PYTHONPATH', ROOT), 'PATH': before('PATH', Path(sys.executable).parent)}
-    NotebookClient(nb, timeout=timeout, kernel_manager_class=own_kernel(), extra_arguments=['--log-level=CRITICAL'], resources={'metadata': {'path': str(Path(path).parent)}}).execute(env=env)
+    NotebookClient(nb, timeout=timeout, kernel_manager_class=own_kernel(), extra_arguments=['--log-level=CRITICAL', f'--IPKernelApp.exec_lines={WHOLE}'], resources={'metadata': {'path': str(Path(path).parent)}}).execute(env=env)
     for c, source in zip(nb.cells, sources): c.source = source
     nb.metadata.pop('widgets', None)   # the state of sliders is of no use without a kernel
     return nb
