@@ -202,7 +202,7 @@ def show_maps(
     for i in range(n):
         im = load_image(images[i], value_range)
         above[i].imshow(network_view(im, input, len(maps[i])))
-        if titles is not None: above[i].set_title(as_drawn(titles[i]), fontsize=9)
+        if titles is not None: above[i].set_title(as_drawn(titles[i]), fontsize=8)
         mask = None if masks is None else masks[i]
         shown = _show_map(below[i], maps[i], scale, mask)
     if n: fig.colorbar(shown, ax=list(below), fraction=.02, label='distance from normal')
