@@ -81,13 +81,13 @@ RUN = dict(classes='cell', limit='16 9', train_batch_size=5, test_batch_size=3, 
 DETECTOR = dict(preset='recommended', compat='published', input='crop', image_size=64, value_range='0 200', wavelet_type='db2', wavelet_level=2, wavelet_kept_subbands='LL LH', wavelet_transform='dwt',
                 grid_size=5, n_features=12, cov_reg=.3, window=1, sigma=3, seed=7)
 VIEW = dict(preset='recommended', input='crop', image_size=64)
-CACHE = dict(cache_dir='{tmp}/cache')
+CACHE = dict(cache_dir='{tmp}/cache', metrics='aupimo')
 SINGLE, SEARCH = {**DETECTOR, **RUN, 'models': LITE, 'dataset_type': 'mvtec', 'save_path': '{tmp}/a'}, dict(experiment_type='grid_search', **CACHE)
 PHASE = {**VIEW, **RUN, 'value_range': '0 200', 'dataset_type': 'auto', 'save_path': '{tmp}/a'}
 
 # kind of run: (command, [flags of a run, and those that differ in the others], flags that it declares and refuses)
 KINDS = {
-    'single': ('wepadim_run', [dict(SINGLE, experiment_type='single', false_alarm_rate=.05, save_model=True, heatmaps=1)], dict(CACHE, selection='synthetic', wavelet_subband_sets='LL')),
+    'single': ('wepadim_run', [dict(SINGLE, experiment_type='single', false_alarm_rate=.05, save_model=True, heatmaps=1)], dict(cache_dir='{tmp}/cache', metrics='aupimo', selection='synthetic', wavelet_subband_sets='LL')),
     'search': ('wepadim_run', [{**SINGLE, **SEARCH, 'selection': 'synthetic'}, {'wavelet_kept_subbands': None, 'wavelet_subband_sets': 'LL LL|LH'}], dict(false_alarm_rate=.05, save_model=True, heatmaps=1)),
     'phase 1': ('wepadim_phase1', [{**PHASE, **CACHE, 'model': LITE, 'grid': 'sequential', 'metric': 'aupro'}, {'grid': 'reduced', 'metric': None, 'selection': 'synthetic'}], {}),
     'phase 2': ('wepadim_phase2', [{**PHASE, 'models': LITE, 'save_model': True, 'heatmaps': 1, 'best_from': '{best}'}], {}),

@@ -71,7 +71,7 @@ def wepadim_run(
     search_all('wepadim_run', args, plan, 'phase1_search', grid='custom', axes=axes, settings=settings)
 
 # %% ../nbs/53_cli.ipynb #d18d1016
-_SEARCH_ONLY = ('cache_dir', 'selection')     # what a single run does not read
+_SEARCH_ONLY = ('cache_dir', 'metrics', 'selection')     # what a single run does not read
 _SINGLE_ONLY = ('save_model', 'heatmaps')     # what a search does not read
 _VIEW = ('input', 'image_size', 'value_range')
 

@@ -21,7 +21,7 @@ from .errors import InputError, relative_path
 from .images import image_size, load_image
 from .jobs import worker_gpu
 from .masks import load_mask, lost_regions, mask_view
-from .metrics import PixelLabels, image_metrics, pixel_metrics
+from .metrics import PixelLabels, alarm_metrics, image_metrics, pixel_curve, pixel_metrics
 from .model import WEPaDiM
 from .provenance import Stopwatch, peak_memory, provenance_record
 from .synthetic import DEFECTS, paint_defect
@@ -51,6 +51,7 @@ class Outcome:
     prediction: object # of the test images, in the category's order
     masks: np.ndarray|None # [n, S, S], bool; None: the data set has no masks
     known: np.ndarray|None = None # [n], bool: is it known which pixels of the image are defective?
+    overlaps: np.ndarray|None = None # [n], float64: AUPIMO of each image, nan for those without a defective pixel; None: undefined
 
     @property
     def labels(self):
@@ -66,6 +67,7 @@ class Truth:
     regions: int = 0 # defects in all masks
     lost: dict = field(default_factory=dict) # {image: defects of which nothing is left in the network's view}
     blank: int = 0 # defective images of whose defects nothing is left
+    good: np.ndarray|None = None # [n], bool: which images are good
 
     def about(self)->dict:
         "The counts, for a result file."
@@ -75,6 +77,13 @@ class Truth:
             defects_lost=sum(self.lost.values()),
             images_lost=self.blank,
             lost_in=list(self.lost))
+
+    def labels(self,
+        device='cpu', # A torch device: where the maps will be
+        metrics=None, # Keys of the pixel metrics to compute; None: all
+    )->PixelLabels:
+        "What pixel metrics are measured against."
+        return PixelLabels(self.masks, device, self.known, self.good, metrics)
 
 # %% ../nbs/40_evaluate.ipynb #5a391854
 def _mask_in_view(sample, settings:Settings, large:bool)->tuple:
@@ -98,7 +107,7 @@ def read_truth(
     is_good = np.array([not s.label for s in cat.test], bool)
     known = is_good | has_mask
     marked = [s for s in cat.test if s.masks]
-    if not marked: return Truth(None, known)
+    if not marked: return Truth(None, known, good=is_good)
     read = partial(_mask_in_view, settings=settings, large=large)
     with ThreadPoolExecutor() as pool: found = list(pool.map(read, marked))
     side = settings.image_size
@@ -109,7 +118,7 @@ def read_truth(
         if n_lost: lost[relative_path(sample.path, cat.root)] = n_lost
     regions = sum(n for _, _, n in found)
     blank = sum(not mask.any() for mask, _, _ in found)
-    return Truth(masks, known, regions, lost, blank)
+    return Truth(masks, known, regions, lost, blank, is_good)
 
 # %% ../nbs/40_evaluate.ipynb #4e10b715
 def load_masks(
@@ -126,8 +135,7 @@ def pixel_truth(
     large:bool=False, # May masks cover more than half of an image?
 )->PixelLabels:
     "What pixel metrics are measured against."
-    truth = read_truth(cat, settings, large)
-    return PixelLabels(truth.masks, device, truth.known)
+    return read_truth(cat, settings, large).labels(device)
 
 # %% ../nbs/40_evaluate.ipynb #1ac3c20e
 def lost_line(
@@ -208,6 +216,15 @@ def _about_data(cat, truth:Truth)->dict:
         odd=odd_about(cat),
         masks=truth.about())
 
+# %% ../nbs/40_evaluate.ipynb #afa26680
+def _all_metrics(labels:list, p, pixels:PixelLabels)->tuple:
+    "(all metrics of a prediction, AUPIMO of each image); None in place of the latter if it is undefined."
+    metrics = image_metrics(labels, p.scores) | alarm_metrics(labels, p.labels)
+    curve = None if pixels.reason else pixel_curve(pixels, p.maps)
+    metrics |= pixel_metrics(pixels, curve)
+    overlaps = None if metrics['aupimo'] is None else curve.overlaps
+    return metrics, overlaps
+
 # %% ../nbs/40_evaluate.ipynb #8c684ca5
 def run_category(
     settings:Settings, # The detector
@@ -223,9 +240,7 @@ def run_category(
     with watch('build'): model = WEPaDiM(settings, weights=run.weights, gpu_id=gpu, memory_budget=run.memory_budget)
     with watch('fit'): model.fit(_paths(cat.train), run.train_batch_size, progress)
     with watch('predict'): p = model.predict(_paths(cat.test), run.test_batch_size, progress)
-    with watch('metrics'):
-        pixels = PixelLabels(truth.masks, known=truth.known)
-        metrics = image_metrics(labels, p.scores) | pixel_metrics(pixels, p.maps)
+    with watch('metrics'): metrics, overlaps = _all_metrics(labels, p, truth.labels())
     result = {
         'class': cat.name,
         **metrics,
@@ -237,7 +252,7 @@ def run_category(
         'weights_sha256': model.backbone.sha256,
         'data_fingerprint': fingerprint(cat),
         **peak_memory()}
-    return Outcome(result, cat, model, p, truth.masks, truth.known)
+    return Outcome(result, cat, model, p, truth.masks, truth.known, overlaps)
 
 # %% ../nbs/40_evaluate.ipynb #ea5a4ddb
 def _paint_each(samples, settings:Settings, seed:int)->tuple:

@@ -217,6 +217,7 @@ _NO_MAPS = 'a single run keeps no feature maps'
 _NO_CHOICE = 'a single run has nothing to choose from'
 _NOT_IN = { # kind of run: {flag: why it does nothing there}
     'single': dict(
+        metrics='a single run computes all metrics',
         cache_dir=_NO_MAPS,
         selection=_NO_CHOICE),
     'grid_search': dict(

@@ -77,11 +77,12 @@ def find_results(
 
 # %% ../nbs/48_report.ipynb #53e3c46b
 _METRICS = {key: m.label for key, m in METRICS.items() if m.ranks}
+_IN_TABLE = {key: m.label for key, m in METRICS.items() if m.in_table}
 
-def _percentages(values, prefix=''):
+def _percentages(values, prefix='', metrics=_METRICS):
     "{'image AUROC': 98.43, ...} from a dict of fractions; None where a metric is missing."
     percentages = {}
-    for key, name in _METRICS.items():
+    for key, name in metrics.items():
         fraction = values.get(prefix + key)
         percentages[name] = None if fraction is None else round(100*fraction, 2)
     return percentages
@@ -110,11 +111,11 @@ def category_table(
     rows = []
     for labels, summary in _single_runs(results):
         for category in summary['class_results']:
-            rows.append({**labels, 'category': category['class'], **_percentages(category)})
+            rows.append({**labels, 'category': category['class'], **_percentages(category, '', _IN_TABLE)})
         for name in summary.get('failed', {}):
             rows.append({**labels, 'category': f'{name} (failed)', **_percentages({})})
-        rows.append({**labels, 'category': 'average', **_percentages(summary, 'avg_')})
-    columns = [*_LABELS, 'category', *_METRICS.values()]
+        rows.append({**labels, 'category': 'average', **_percentages(summary, 'avg_', _IN_TABLE)})
+    columns = [*_LABELS, 'category', *_IN_TABLE.values()]
     return pd.DataFrame(rows, columns=columns)
 
 # %% ../nbs/48_report.ipynb #643b085c
@@ -129,8 +130,8 @@ def backbone_table(
         row = labels | {k: summary[k] for k in _SETTINGS}
         row['sub-bands'] = '|'.join(summary['wavelet_kept_subbands'])
         row['categories'] = len(summary['class_results'])
-        rows.append(row | _percentages(summary, 'avg_'))
-    columns = [*_LABELS, *_SETTINGS, 'sub-bands', 'categories', *_METRICS.values()]
+        rows.append(row | _percentages(summary, 'avg_', _IN_TABLE))
+    columns = [*_LABELS, *_SETTINGS, 'sub-bands', 'categories', *_IN_TABLE.values()]
     table = pd.DataFrame(rows, columns=columns)
     return table.merge(PUBLISHED, on=['data', 'best for', 'model'], how='left')
 
@@ -143,7 +144,8 @@ def search_table(
     for configuration in found:
         row = dict(configuration['params'])
         row['wavelet_kept_subbands'] = '|'.join(row['wavelet_kept_subbands'])
-        rows.append(row | _percentages(configuration, 'avg_'))
+        asked = {key: m.label for key, m in METRICS.items() if f'avg_{key}' in configuration}
+        rows.append(row | _percentages(configuration, 'avg_', {**_METRICS, **asked}))
     return pd.DataFrame(rows)
 
 # %% ../nbs/48_report.ipynb #bac4af58
@@ -255,7 +257,8 @@ def show_effects(
     "Box plots of a metric, in percent, by the values of each setting that was varied."
     table = search_table(found).dropna(subset=[metric])
     if table.empty: return figure()[0]
-    settings = [k for k in table.columns if k not in _METRICS.values()]
+    labels = [m.label for m in METRICS.values()]
+    settings = [k for k in table.columns if k not in labels]
     varied = [k for k in settings if table[k].nunique() > 1]
     fig, axs = figure(1, max(len(varied), 1), (2.6, 2.8))
     for ax, setting in zip(axs[0], varied): _draw_effect(ax, table, setting, metric)

@@ -18,7 +18,7 @@ from .errors import CannotWrite, InputError
 from .gaussian import mean_variance, regularisation
 from .grams import distances, window_distances
 from .maps import distance_maps, image_scores, map_matrices
-from .metrics import PixelLabels, image_metrics, pixel_metrics
+from .metrics import PixelLabels, image_metrics, pixel_metrics, searched_metrics
 from .passes import distance_key, embed_all, embedding_of, is_plain, join_bands, passes, plan_pass
 from .window import fit_gaussian, window_score
 
@@ -162,7 +162,8 @@ def search_passes(
     watch=lambda stage: nullcontext(), # Times the stages: distances, and waiting for the metrics
 ):
     "Yield (pass, [(config, metrics, image scores)], [(config, why it was skipped)]) for each pass."
-    truth = masks if isinstance(masks, PixelLabels) else PixelLabels(masks, train[0].device)
+    truth = masks
+    if not isinstance(masks, PixelLabels): truth = PixelLabels(masks, train[0].device, metrics=searched_metrics())
     pool = ThreadPoolExecutor(torch.get_num_threads())
     before = None   # the pass whose metrics are running
     try:

@@ -38,9 +38,11 @@ def validate_run(
     from wepadim.backbone import find_weights
     from wepadim.data import categories, detect_layout
     from wepadim.runs import open_run, run_folder, run_lock
+    from wepadim.sweep import asked_metrics
     layout = detect_layout(run.data_path, run.dataset_type)
     there = categories(run.data_path, layout)
     for name in run.classes or (): check_choice(name, there, 'category')
+    asked_metrics(run)
     if grid: _refuse_incomparable(run, run.classes or there, base.seed)
     find_weights(base.backbone, run.weights)
     folder = run_folder([base], run, grid)

@@ -94,30 +94,31 @@ def _pictures(out:Outcome, n:int)->dict:
 # %% ../nbs/43_single.ipynb #4ee19a39
 def _scores_table(
     out:Outcome, # A category that was run
-)->str: # With the columns image, label, score, alarm, calibrated
+)->str: # With the columns image, label, score, alarm, calibrated, aupimo
     "The scores of the test images as CSV."
     p = out.prediction
     blank = ['']*len(p.scores)
     alarms = blank if p.labels is None else p.labels.astype(int)
     calibrated = blank if p.calibrated is None else [f'{c:.6f}' for c in p.calibrated]
+    overlaps = blank if out.overlaps is None else ['' if np.isnan(x) else f'{x:.6f}' for x in out.overlaps]
     text = io.StringIO()
     table = csv.writer(text, lineterminator='\n')
-    table.writerow(['image', 'label', 'score', 'alarm', 'calibrated'])
-    for sample, score, alarm, c in zip(out.cat.test, p.scores, alarms, calibrated):
+    table.writerow(['image', 'label', 'score', 'alarm', 'calibrated', 'aupimo'])
+    for sample, score, alarm, c, overlap in zip(out.cat.test, p.scores, alarms, calibrated, overlaps):
         image = relative_path(sample.path, out.cat.root)
-        table.writerow([image, sample.label, f'{score:.9g}', alarm, c])
+        table.writerow([image, sample.label, f'{score:.9g}', alarm, c, overlap])
     return '\ufeff' + text.getvalue()   # the mark for Excel
 
 # %% ../nbs/43_single.ipynb #49b4fe4a
 def _averages(results:list)->dict:
-    "The means of all metrics, and which categories lack the two main ones."
+    "The means of all metrics, and which categories lack one of them."
     averages = {f'avg_{metric}': mean_metric(results, metric) for metric in METRICS}
     n_test = sum(r['n_test_good'] + r['n_test_defective'] for r in results)
     averages['avg_inference_time'] = sum(r['seconds']['predict'] for r in results)/max(n_test, 1)
     averages['time'] = round(sum(r['time'] for r in results), 3)
     missing = {}
-    for metric in ('img_auc', 'pixel_auc'):
-        lacking = [r['class'] for r in results if r[metric] is None]
+    for metric in METRICS:
+        lacking = [r['class'] for r in results if r.get(metric) is None]
         if lacking: missing[metric] = lacking
     return {**averages, 'not_computed': missing}
 
