@@ -37,14 +37,21 @@ def _run_parser()->Parser:
     return p
 
 # %% ../nbs/53_cli.ipynb #39552b40
+def _show_spread(rows:list, n:int|None):
+    "Print how much the metrics depend on the training images, if that was asked for."
+    if not rows: return
+    print(f'\nmean ± standard deviation over {n} fits on 90% of the training images')
+    show(rows)
+
 def _run_one(args, run:RunSettings, detectors:list):
     "Run one configuration of each backbone on every category, and print the table."
     from wepadim.runs import clear_run, run_folder
-    from wepadim.single import run_single, table
+    from wepadim.single import run_single, spread_table, table
     folder = run_folder(detectors, run)
     if args.overwrite: clear_run(folder)
     summaries = run_single(detectors, run, progress=True, extra=dict(preset=args.preset))
     show(table(summaries))
+    _show_spread(spread_table(summaries), run.repeats)
     print(f'results in {folder}')
     failed = {}
     for summary in summaries:
@@ -72,7 +79,7 @@ def wepadim_run(
 
 # %% ../nbs/53_cli.ipynb #d18d1016
 _SEARCH_ONLY = ('cache_dir', 'metrics', 'selection')     # what a single run does not read
-_SINGLE_ONLY = ('save_model', 'heatmaps')     # what a search does not read
+_SINGLE_ONLY = ('save_model', 'heatmaps', 'metric_resolution', 'repeats')     # what a search does not read
 _VIEW = ('input', 'image_size', 'value_range')
 
 def _phase_parser(name:str, what:str, example:str, leave_out)->Parser:
@@ -165,16 +172,18 @@ def _validate_phase2(args, run:RunSettings, settings:dict)->dict:
 
 # %% ../nbs/53_cli.ipynb #e8c7a31d
 def _phase2_rows(folders:dict, models)->tuple:
-    "(rows of the table, {'<backbone> <category>': why it failed}) of both columns."
-    from wepadim.single import table
+    "(rows of the table, rows of its spread, {'<backbone> <category>': why it failed}) of both columns."
+    from wepadim.single import spread_table, table
     rows = []
+    repeated = []
     failed = {}
     for column, folder in folders.items():
         for model in models:
             [summary] = read_json(folder/model/f'{model}_wavelet_experiment.json')
             rows += [{'best for': column} | row for row in table([summary])]
+            repeated += [{'best for': column} | row for row in spread_table([summary])]
             failed |= {f'{model} {name}': why for name, why in summary['failed'].items()}
-    return rows, failed
+    return rows, repeated, failed
 
 # %% ../nbs/53_cli.ipynb #a5041f5d
 @command
@@ -191,8 +200,9 @@ def wepadim_phase2(
     report = Path(run.save_path)/phase2_name(run, 'report', args.best_from)
     parameters = dict(models=list(run.models), best_from=args.best_from, settings=settings)
     page = run_notebook('phase2_best_config', report, run_parameters(run, args) | parameters, 'phase2_best_config.html')
-    rows, failed = _phase2_rows(folders, run.models)
+    rows, repeated, failed = _phase2_rows(folders, run.models)
     show(rows)
+    _show_spread(repeated, run.repeats)
     print(f"results in {folders['image']} and {folders['pixel']}, as a page: {page}")
     finish('wepadim_phase2', failed)
 

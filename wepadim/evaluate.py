@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['mean_metric', 'percent', 'Outcome', 'Truth', 'read_truth', 'load_masks', 'pixel_truth', 'lost_line', 'odd_about',
-           'evaluate_thresholds', 'run_category', 'evaluate_painted']
+           'evaluate_thresholds', 'all_metrics', 'run_category', 'evaluate_painted']
 
 # %% ../nbs/40_evaluate.ipynb #bb749010
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,9 +19,9 @@ from .checks import look_over
 from .config import RunSettings, Settings
 from .data import fingerprint
 from .errors import InputError, relative_path
-from .images import image_size, load_image
+from .images import image_size, load_image, seen_box
 from .jobs import worker_gpu
-from .masks import load_mask, lost_regions, mask_view
+from .masks import load_mask, lost_regions, mask_rules, mask_view, seen_mask
 from .metrics import PixelLabels, alarm_metrics, image_metrics, pixel_curve, pixel_metrics
 from .model import WEPaDiM
 from .provenance import Stopwatch, peak_memory, provenance_record
@@ -51,7 +52,8 @@ class Outcome:
     prediction: object # of the test images, in the category's order
     masks: np.ndarray|None # [n, S, S], bool; None: the data set has no masks
     known: np.ndarray|None = None # [n], bool: is it known which pixels of the image are defective?
-    overlaps: np.ndarray|None = None # [n], float64: AUPIMO of each image, nan for those without a defective pixel; None: undefined
+    pixels: PixelLabels|None = None # what pixel metrics were measured against
+    overlaps: np.ndarray|None = None # [n], float64: AUPIMO of each image, nan without a defect; None: undefined
 
     @property
     def labels(self):
@@ -68,6 +70,7 @@ class Truth:
     lost: dict = field(default_factory=dict) # {image: defects of which nothing is left in the network's view}
     blank: int = 0 # defective images of whose defects nothing is left
     good: np.ndarray|None = None # [n], bool: which images are good
+    own: list|None = None # one [H, W] an image, bool, in the masks' own pixels; None: metrics count those of the input
 
     def about(self)->dict:
         "The counts, for a result file."
@@ -83,24 +86,38 @@ class Truth:
         metrics=None, # Keys of the pixel metrics to compute; None: all
     )->PixelLabels:
         "What pixel metrics are measured against."
-        return PixelLabels(self.masks, device, self.known, self.good, metrics)
+        masks = self.masks if self.own is None else self.own
+        return PixelLabels(masks, device, self.known, self.good, metrics)
 
 # %% ../nbs/40_evaluate.ipynb #5a391854
-def _mask_in_view(sample, settings:Settings, large:bool)->tuple:
-    "A sample's mask in the network's view, how many of its defects are lost there, and how many it has."
+class _Seen(NamedTuple):
+    "What became of one mask."
+    view: np.ndarray # [S, S], bool: in the network's view
+    own: np.ndarray # [h, w], bool: the part that the network sees, in the mask's own pixels
+    n_lost: int # defects that no metric counts
+    n: int # all defects
+
+def _seen_mask(sample, settings:Settings, large:bool, resolution:str)->_Seen:
+    "A sample's mask as metrics and pictures see it."
     mask = load_mask(sample.masks, image_size(sample.path), large)
     if not mask.any():
         advice = 'draw the defect, or move the image to the good ones'
         raise InputError(f'{sample.masks[0]}: the mask of a defective image is empty; {advice}')
-    seen = mask_view(mask, settings.input, settings.image_size)
-    n_lost, n = lost_regions(mask, settings.input, settings.image_size)
-    return seen, n_lost, n
+    geometry = settings.input, settings.image_size
+    n_lost, n = lost_regions(mask, *geometry, resolution)
+    return _Seen(mask_view(mask, *geometry), seen_mask(mask, *geometry), n_lost, n)
+
+def _empty_mask(sample, settings:Settings)->np.ndarray:
+    "[h, w], bool: the mask of a good image, in the image's own pixels."
+    left, top, right, bottom = seen_box(image_size(sample.path), settings.input, settings.image_size)
+    return np.zeros((bottom - top, right - left), bool)
 
 # %% ../nbs/40_evaluate.ipynb #97c2e505
 def read_truth(
     cat, # A `Category`
     settings:Settings, # Their geometry: input and image_size
     large:bool=False, # May masks cover more than half of an image?
+    resolution:str='input', # Whose pixels metrics count: those of the 'input', or of each 'mask'
 )->Truth:
     "The masks of the test images in the network's view, and which defects are lost there."
     has_mask = np.array([bool(s.masks) for s in cat.test], bool)
@@ -108,17 +125,22 @@ def read_truth(
     known = is_good | has_mask
     marked = [s for s in cat.test if s.masks]
     if not marked: return Truth(None, known, good=is_good)
-    read = partial(_mask_in_view, settings=settings, large=large)
+    read = partial(_seen_mask, settings=settings, large=large, resolution=resolution)
     with ThreadPoolExecutor() as pool: found = list(pool.map(read, marked))
     side = settings.image_size
     masks = np.zeros((len(known), side, side), bool)
-    for i, (mask, _, _) in zip(np.flatnonzero(has_mask), found): masks[i] = mask
-    lost = {}
-    for sample, (_, n_lost, _) in zip(marked, found):
-        if n_lost: lost[relative_path(sample.path, cat.root)] = n_lost
-    regions = sum(n for _, _, n in found)
-    blank = sum(not mask.any() for mask, _, _ in found)
-    return Truth(masks, known, regions, lost, blank, is_good)
+    masks[has_mask] = [seen.view for seen in found]
+    lost = {relative_path(s.path, cat.root): seen.n_lost for s, seen in zip(marked, found) if seen.n_lost}
+    regions = sum(seen.n for seen in found)
+    own = _own_masks(cat, settings, found) if resolution == 'mask' else None
+    counted = [seen.view if own is None else seen.own for seen in found]
+    blank = sum(not mask.any() for mask in counted)
+    return Truth(masks, known, regions, lost, blank, is_good, own)
+
+def _own_masks(cat, settings:Settings, found:list)->list:
+    "One mask an image, in its own pixels; empty without a mask."
+    there = iter(found)
+    return [next(there).own if s.masks else _empty_mask(s, settings) for s in cat.test]
 
 # %% ../nbs/40_evaluate.ipynb #4e10b715
 def load_masks(
@@ -146,6 +168,7 @@ def lost_line(
     "A line about the defects that no pixel metric counts."
     images = about['lost_in']
     if not about['defects_lost']: return ''
+    if about.get('resolution') == 'mask': return _cut_off_line(name, about)
     size = settings.image_size
     view = f'input {settings.input}'
     advice = 'a larger --image_size keeps more'
@@ -157,6 +180,12 @@ def lost_line(
     lost = f"{about['defects_lost']} of {about['defects']} defects are lost"
     return (f'{name}: {lost} when masks are brought to {size} x {size} ({view} {where}): '
             f'pixel metrics do not count them; {advice}')
+
+def _cut_off_line(name:str, about:dict)->str:
+    "The same for metrics at the size of the masks, where only a crop loses defects."
+    lost = f"{about['defects_lost']} of {about['defects']} defects are lost"
+    where = f"in {len(about['lost_in'])} images such as {about['lost_in'][0]}"
+    return f'{name}: {lost} beyond the centre crop ({where}): pixel metrics do not count them; --input whole keeps them'
 
 # %% ../nbs/40_evaluate.ipynb #fc2ef737
 def odd_about(
@@ -203,7 +232,7 @@ def _costs(watch:Stopwatch, n_train:int, n_test:int)->dict:
 # %% ../nbs/40_evaluate.ipynb #75084b0f
 def _paths(samples)->list: return [s.path for s in samples]
 
-def _about_data(cat, truth:Truth)->dict:
+def _about_data(cat, truth:Truth, settings:Settings, resolution:str)->dict:
     "What the numbers of a category were computed from."
     labels = [s.label for s in cat.test]
     return dict(
@@ -214,11 +243,16 @@ def _about_data(cat, truth:Truth)->dict:
         skipped_images=list(cat.skipped),
         census=census(cat).as_dict(),
         odd=odd_about(cat),
-        masks=truth.about())
+        masks={**truth.about(), 'resolution': resolution},
+        metric_rules=mask_rules(settings.input, settings.image_size, resolution))
 
 # %% ../nbs/40_evaluate.ipynb #afa26680
-def _all_metrics(labels:list, p, pixels:PixelLabels)->tuple:
-    "(all metrics of a prediction, AUPIMO of each image); None in place of the latter if it is undefined."
+def all_metrics(
+    labels:list, # [n], 0 good, 1 defective
+    p, # A `Prediction` of the test images
+    pixels:PixelLabels, # What the masks say
+)->tuple:
+    "(all metrics of a `Prediction`, AUPIMO of each image); None in place of the latter if it is undefined."
     metrics = image_metrics(labels, p.scores) | alarm_metrics(labels, p.labels)
     curve = None if pixels.reason else pixel_curve(pixels, p.maps)
     metrics |= pixel_metrics(pixels, curve)
@@ -236,23 +270,25 @@ def run_category(
     watch = Stopwatch()
     labels = [s.label for s in cat.test]
     gpu = worker_gpu(run.gpu_id)
-    with watch('masks'): truth = read_truth(cat, settings, 'large_masks' in run.accept)
+    with watch('masks'): truth = read_truth(cat, settings, 'large_masks' in run.accept, run.metric_resolution)
     with watch('build'): model = WEPaDiM(settings, weights=run.weights, gpu_id=gpu, memory_budget=run.memory_budget)
     with watch('fit'): model.fit(_paths(cat.train), run.train_batch_size, progress)
     with watch('predict'): p = model.predict(_paths(cat.test), run.test_batch_size, progress)
-    with watch('metrics'): metrics, overlaps = _all_metrics(labels, p, truth.labels())
+    with watch('metrics'):
+        pixels = truth.labels()
+        metrics, overlaps = all_metrics(labels, p, pixels)
     result = {
         'class': cat.name,
         **metrics,
         **_costs(watch, len(cat.train), len(cat.test)),
-        **_about_data(cat, truth),
+        **_about_data(cat, truth, settings, run.metric_resolution),
         'stages': watch.summary(),
         'value_range': model.settings.value_range,
         'threshold': evaluate_thresholds(model, labels, p, truth),
         'weights_sha256': model.backbone.sha256,
         'data_fingerprint': fingerprint(cat),
         **peak_memory()}
-    return Outcome(result, cat, model, p, truth.masks, truth.known, overlaps)
+    return Outcome(result, cat, model, p, truth.masks, truth.known, pixels, overlaps)
 
 # %% ../nbs/40_evaluate.ipynb #ea5a4ddb
 def _paint_each(samples, settings:Settings, seed:int)->tuple:

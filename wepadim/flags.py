@@ -221,11 +221,13 @@ _NOT_IN = { # kind of run: {flag: why it does nothing there}
         cache_dir=_NO_MAPS,
         selection=_NO_CHOICE),
     'grid_search': dict(
+        repeats='a search fits each configuration once',
+        metric_resolution='a search measures at the size of the input',
         save_model='a search keeps no models',
         heatmaps='a search draws no heat maps',
         false_alarm_rate='a search sets no thresholds'),
 }
-_OFF = (0, 'none') # values that ask for what such a run does anyway
+_OFF = (0, 'none', 'input') # values that ask for what such a run does anyway
 
 def _refuse_other_kind(args, run:RunSettings, kind:str):
     "An `InputError` for a flag of the other kind of run."

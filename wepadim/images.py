@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Extremes', 'extremes', 'range_of', 'find_value_range', 'what_is_beyond', 'usual_range', 'to_8_bits', 'load_image',
-           'image_size', 'network_view', 'load_view']
+           'image_size', 'network_view', 'seen_box', 'load_view']
 
 # %% ../nbs/03_images.ipynb #fabba9b4
 from concurrent.futures import ThreadPoolExecutor
@@ -189,6 +189,17 @@ def image_size(
 # %% ../nbs/03_images.ipynb #03eeee8d
 def _short_side(size:int)->int: return round(size*256/224)   # of the image that the crop is cut from
 
+def _crop_of(w:int, h:int, size:int)->tuple:
+    "The published crop of a w x h image: (width and height that it is resized to, the box that is cut from it)."
+    if max(w, h) > 100*min(w, h):
+        raise InputError(f'it is {w}x{h}, too narrow for the centre crop: use --input whole')
+    short = _short_side(size)
+    if w <= h: w, h = short, int(short*h/w)   # keep the proportions
+    else: w, h = int(short*w/h), short
+    left = round((w - size)/2)
+    top = round((h - size)/2)
+    return (w, h), (left, top, left + size, top + size)
+
 def network_view(
     im:Image.Image, # An image or a mask
     input:str='whole', # 'crop' (published) or 'whole'
@@ -197,17 +208,21 @@ def network_view(
 )->Image.Image: # size x size
     "The square that the network sees."
     if input == 'whole': return im.resize((size, size), resample)
-    w, h = im.size
-    if max(w, h) > 100*min(w, h):
-        raise InputError(f'it is {w}x{h}, too narrow for the centre crop: use --input whole')
-    short = _short_side(size)
-    if w <= h: w, h = short, int(short*h/w)   # keep the proportions
-    else: w, h = int(short*w/h), short
-    left = round((w - size)/2)
-    top = round((h - size)/2)
-    box = (left, top, left + size, top + size)
-    resized = im.resize((w, h), resample)
-    return resized.crop(box)
+    resized, box = _crop_of(*im.size, size)
+    return im.resize(resized, resample).crop(box)
+
+# %% ../nbs/03_images.ipynb #c1d4907b
+def seen_box(
+    image_size:tuple, # (width, height)
+    input:str='whole', # 'crop' or 'whole'
+    size:int=224, # Side of the square that the network sees, in pixels
+)->tuple: # (left, top, right, bottom), in pixels of the image
+    "The part of an image that the network sees."
+    w, h = image_size
+    if input == 'whole': return 0, 0, w, h
+    (wide, high), box = _crop_of(w, h, size)
+    left, top, right, bottom = box
+    return round(left*w/wide), round(top*h/high), round(right*w/wide), round(bottom*h/high)
 
 # %% ../nbs/03_images.ipynb #9c8d275f
 def load_view(

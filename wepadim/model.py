@@ -162,12 +162,17 @@ def fit(self:WEPaDiM,
     room = self._room(len(items))
     embeddings = self._embeddings(items, batch_size, progress, 'training')
     X = collect((e for _, e in embeddings), len(items), room.spill)
-    self.gaussian = None   # frees the Gaussians of an earlier fit: there is room for one
     _warn_if_all_same(X)
-    self.gaussian = fit_gaussian(X, self.embedding.grid, s, room.working)
+    return self._fit_to(X, room.working, batch_size)
+
+@patch
+def _fit_to(self:WEPaDiM, X, working, batch_size):
+    "Fit to the embeddings [N, P, C] of good images, with so many GiB of working memory."
+    self.gaussian = None   # frees the Gaussians of an earlier fit: there is room for one
+    self.gaussian = fit_gaussian(X, self.embedding.grid, self.settings, working)
     d = self.gaussian.left_out
     if d is None: return self
-    if s.distance == 'sqrt': d = d.sqrt()
+    if self.settings.distance == 'sqrt': d = d.sqrt()
     self._calibrate(d, batch_size)
     return self
 
@@ -204,13 +209,18 @@ def stream(self:WEPaDiM,
     "Yield one `Prediction` a batch."
     if self.gaussian is None:
         raise InputError("this WEPaDiM is not fitted: call fit(images) or WEPaDiM.load(path) first")
+    for items, e in self._embeddings(as_images(images), batch_size, progress, 'scoring'):
+        yield self._score(items, e)
+
+@patch
+def _score(self:WEPaDiM, items, e):
+    "The `Prediction` of embeddings [B, P, C]."
     s = self.settings
     grid = self.embedding.grid
-    for items, e in self._embeddings(as_images(images), batch_size, progress, 'scoring'):
-        d = window_score(self.gaussian, e, grid, s.window, s.distance)
-        maps = distance_maps(d, grid, self._matrices)
-        scores = image_scores(maps)
-        yield self._prediction(items, scores.cpu().numpy(), maps.cpu().numpy())
+    d = window_score(self.gaussian, e, grid, s.window, s.distance)
+    maps = distance_maps(d, grid, self._matrices)
+    scores = image_scores(maps)
+    return self._prediction(items, scores.cpu().numpy(), maps.cpu().numpy())
 
 @patch
 def _prediction(self:WEPaDiM, items, scores, maps):
@@ -230,6 +240,11 @@ def predict(self:WEPaDiM,
 )->Prediction: # Of all images, in their order
     "Scores and anomaly maps of images; for streams without end see `stream`."
     parts = list(self.stream(images, batch_size, progress))
+    return self._joined(parts)
+
+@patch
+def _joined(self:WEPaDiM, parts:list)->Prediction:
+    "Predictions of batches as one."
     size = self.settings.image_size
     items = []
     scores = [np.empty(0, np.float32)]

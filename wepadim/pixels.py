@@ -100,8 +100,9 @@ def flat(self:PixelLabels,
     maps = torch.as_tensor(maps, dtype=torch.float32)
     if self.known is not None: maps = maps[self.known]
     if not self.enlarge:
-        there, expected = tuple(maps.shape[1:]), self.sizes[0]
-        if there != expected: raise InputError(f'maps of {there} pixels and masks of {expected}: expected the same size')
+        there = tuple(maps.shape[1:])
+        expected = self.sizes[0]
+        if there != expected: raise InputError(f'maps of {there}, masks of {expected}: expected the same size')
         return maps.reshape(-1)
     starts = _starts(self.sizes)
     row = torch.empty(int(starts[-1]), device=maps.device)

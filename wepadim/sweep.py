@@ -22,6 +22,7 @@ from .evaluate import lost_line, mean_metric, odd_about, percent, read_truth, ru
 from .jobs import run_jobs
 from .listed import elpv_root
 from .alarms import why_undefined
+from .masks import mask_rules
 from .metrics import METRICS, searched_metrics
 from .passes import passes
 from .provenance import Stopwatch, peak_memory, provenance, provenance_record, weights_hash
@@ -221,7 +222,7 @@ def _search_job(configs:list, run:RunSettings, cat, folder:Path, on_pass=None)->
     for file, content in search_category(configs, run, cat, truth, folder, watch):
         found[file.name] = content
         if on_pass: on_pass(cat.name, content)
-    masks = truth.about()
+    masks = {**truth.about(), 'resolution': 'input'}
     about = dict(
         n_train=len(cat.train),
         n_test=len(cat.test),
@@ -230,6 +231,7 @@ def _search_job(configs:list, run:RunSettings, cat, folder:Path, on_pass=None)->
         census=census(cat).as_dict(),
         odd=odd_about(cat),
         masks=masks,
+        metric_rules=mask_rules(configs[0].input, configs[0].image_size),
         masks_note=lost_line(cat.name, masks, configs[0]))
     return dict(passes=found, stages=watch.stages, about=about)
 
