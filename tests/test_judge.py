@@ -62,3 +62,28 @@ def test_a_search_computes_what_it_is_asked_for(painted_cells, tmp_path, shell):
     [path] = tmp_path.glob(f'*/{LITE}/*_final.json')
     found = json.loads(path.read_text())
     assert all(f['avg_aupro_05'] > 0 and 'aupimo' not in f['class_results'][0] and 'pg2' in f['class_results'][0] for f in found)
+
+
+def test_two_runs_are_compared(painted_cells, tmp_path, shell, call):
+    "At the size of the masks, so that AUPIMO is there; one run kept its models and one did not, then both."
+    common = ('wepadim_run', '--data_path', painted_cells, '--save_path', tmp_path, *SMALL, '--metric_resolution', 'mask', '--run_name')
+    for argv in (['a', '--save_model'], ['b', '--sigma', 6, '--save_model'], ['fewer', '--limit', 20, 8]): assert shell(*common, *argv).returncode == 0
+    a, b = tmp_path/'a', tmp_path/'b'
+    code, err, out = call('wepadim_compare', a, b)
+    assert code == 0 and 'not decided' in out and 'AUPIMO' in out, err
+    made = tmp_path/'compare_a_b'
+    page = (made/'compare.html').read_text()
+    assert 'data:image/png' in page and {p.suffix for p in made.glob('*metrics*')} == {'.csv', '.tex', '.html'}
+    rows = {r['metric']: r for r in csv.DictReader((made/f'{LITE}_cell_metrics.csv').open())}
+    [x], [y] = ([json.loads(p.read_text()) for p in run.glob(f'{LITE}/categories/cell.json')] for run in (a, b))
+    assert float(rows['AUPIMO']['b - a']) == pytest.approx(100*(y['aupimo'] - x['aupimo']), abs=.02) and rows['AUPIMO']['low'] and not rows['pixel AUROC']['low']
+    images = list(csv.DictReader((made/f'{LITE}_cell_images.csv').open()))
+    assert len(images) == 14 and abs(float(images[0]['changed'])) >= abs(float(images[-1]['changed']))
+    first = page
+    assert call('wepadim_compare', a, b)[0] == 0 and (made/'compare.html').read_text() == first   # the same bytes again
+    for argv, says in (([a, tmp_path/'fewer'], 'has no score of'), ([a, tmp_path/'nowhere'], 'not a finished run'), ([a], 'run_b')):
+        code, err, _ = call('wepadim_compare', *argv)
+        assert code == 2 and len(err) == 1 and says in err[0], err
+    import shutil
+    shutil.rmtree(b/LITE/'models')
+    assert call('wepadim_compare', a, b)[0] == 0 and 'run b kept no models' in (made/'compare.html').read_text()
