@@ -16,6 +16,7 @@ from .data import category
 from .errors import InputError, read_json, relative_path, write_atomic
 from .evaluate import percent
 from .flags import command, new_parser, show
+from .images import load_image
 from .metrics import METRICS, alarm_metrics, image_metrics
 from .model import WEPaDiM
 from .plots import as_drawn, figure, overlay
@@ -200,8 +201,9 @@ def overlay_figure(
 ):
     "Images above their overlays; returns the figure."
     fig, axs = figure(1 + len(detectors), len(paths), (1.9, 2), pictures=True)
+    first = next(iter(detectors.values()))
     for ax, path, title in zip(axs[0], paths, titles):
-        ax.imshow(plt.imread(path), cmap='gray')
+        ax.imshow(load_image(path, first.settings.value_range))
         ax.set_title(as_drawn(title), fontsize=7)
     for row, (run, model) in zip(axs[1:], detectors.items()):
         s = model.settings
