@@ -52,6 +52,7 @@ def _scores(folder, model:str, name:str)->pd.DataFrame:
     if missing: raise InputError(f'{path}: no column {missing[0]}; run {folder} again with this version')
     return table.set_index('image')
 
+# %% ../nbs/55_compare.ipynb #f2a53abe
 def _categories_of(folder, model:str)->list:
     files = sorted((Path(folder)/model/'categories').glob('*.json'))
     return [file.stem for file in files]
@@ -136,6 +137,7 @@ def _drawn(table:pd.DataFrame, rng)->pd.DataFrame:
         rows.append(rng.choice(of_kind, len(of_kind)))
     return table.iloc[np.concatenate(rows)]
 
+# %% ../nbs/55_compare.ipynb #577a3862
 def bootstrap(
     table:pd.DataFrame, # From `pair_scores`
     n:int=1000, # Draws
@@ -174,6 +176,7 @@ def metric_rows(
         rows.append(row)
     return rows
 
+# %% ../nbs/55_compare.ipynb #2a746ad4
 def _interval(key:str, drawn)->dict:
     "The 95% interval of a difference, and who is better."
     if drawn is None: return dict(low=None, high=None, better=None)
@@ -194,6 +197,7 @@ def _paths(folder, name:str)->dict:
     cat = category(root, name, config['run']['dataset_type'], seed)
     return {relative_path(s.path, cat.root): s.path for s in cat.test}
 
+# %% ../nbs/55_compare.ipynb #c6552233
 def overlay_figure(
     paths:list, # Images
     detectors:dict, # {'a' or 'b': a fitted `WEPaDiM`}
@@ -235,6 +239,7 @@ def _overlays(a, b, models:tuple, name:str, table:pd.DataFrame)->str:
     plt.close(fig)
     return f'<img style="max-width:100%" src="data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}">'
 
+# %% ../nbs/55_compare.ipynb #08ab0e0c
 def _section(title:str, *parts)->str:
     "A part of the page: a title, tables and HTML."
     shown = [p if isinstance(p, str) else p.to_html(border=0, na_rep='-', float_format='%.4g') for p in parts]
@@ -259,6 +264,7 @@ def compare_category(
     parts = rows, pd.DataFrame(wins(table)), most, _overlays(a, b, models, name, table)
     return _section(f'{_both_names(models)}: {name}', *parts), of_a, of_b, draws
 
+# %% ../nbs/55_compare.ipynb #17a0b7b3
 def _result(folder, model:str, name:str)->dict:
     return read_json(Path(folder)/model/'categories'/f'{name}.json')
 
@@ -307,6 +313,7 @@ def wepadim_compare(
     write_atomic(out/'compare.html', page + '\n'.join(sections))
     print(f'tables in {out}, as a page: {out/"compare.html"}')
 
+# %% ../nbs/55_compare.ipynb #ad795487
 def _compare_models(a, b, models:tuple, out:Path)->list:
     "Compare two backbones on all categories that both runs have: sections of the page."
     names = _categories_of(a, models[0])

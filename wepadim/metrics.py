@@ -240,6 +240,7 @@ class Curve:
         bad = self.scores[truth.where]
         return image_overlaps(good, bad, truth.image, truth.n_images)
 
+# %% ../nbs/27_metrics.ipynb #59cd5512
 class Metric(NamedTuple):
     "One line of the registry."
     label: str # in tables

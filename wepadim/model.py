@@ -165,6 +165,7 @@ def fit(self:WEPaDiM,
     _warn_if_all_same(X)
     return self._fit_to(X, room.working, batch_size)
 
+# %% ../nbs/32_model.ipynb #1bb2c1e0
 @patch
 def _fit_to(self:WEPaDiM, X, working, batch_size):
     "Fit to the embeddings [N, P, C] of good images, with so many GiB of working memory."
@@ -222,6 +223,7 @@ def _score(self:WEPaDiM, items, e):
     scores = image_scores(maps)
     return self._prediction(items, scores.cpu().numpy(), maps.cpu().numpy())
 
+# %% ../nbs/32_model.ipynb #462f1f24
 @patch
 def _prediction(self:WEPaDiM, items, scores, maps):
     "Scores and maps with what the thresholds say of them."
