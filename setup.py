@@ -26,6 +26,7 @@ setup(
                  'Programming Language :: Python :: 3'],
     python_requires='>=' + cfg['min_python'],
     packages=find_packages(include=['wepadim', 'wepadim.*']),
+    package_data={'wepadim': ['page.html']},
     # the demo and the phases are notebooks: an installed package finds them in share/wepadim
     data_files=[('share/wepadim', sorted(str(p.relative_to(here)) for p in (here/'nbs'/'experiments').glob('*.ipynb')))],
     install_requires=shlex.split(cfg['requirements']),

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Extremes', 'extremes', 'range_of', 'find_value_range', 'what_is_beyond', 'usual_range', 'to_8_bits', 'load_image',
-           'image_size', 'network_view', 'load_view']
+           'image_size', 'crop_geometry', 'network_view', 'load_view']
 
 # %% ../nbs/03_images.ipynb #fabba9b4
 from concurrent.futures import ThreadPoolExecutor
@@ -189,6 +189,20 @@ def image_size(
 # %% ../nbs/03_images.ipynb #03eeee8d
 def _short_side(size:int)->int: return round(size*256/224)   # of the image that the crop is cut from
 
+def crop_geometry(
+    size:tuple, # (width, height) of a picture
+    side:int, # Of the square that is cut out
+)->tuple: # (width, height) that it is resized to, (left, top) of the square in it
+    "Where the published centre crop lies."
+    w, h = size
+    if max(w, h) > 100*min(w, h):
+        raise InputError(f'it is {w}x{h}, too narrow for the centre crop: use --input whole')
+    short = _short_side(side)
+    if w <= h: w, h = short, int(short*h/w)   # keep the proportions
+    else: w, h = int(short*w/h), short
+    return (w, h), (round((w - side)/2), round((h - side)/2))
+
+# %% ../nbs/03_images.ipynb #9ad66bb8
 def network_view(
     im:Image.Image, # An image or a mask
     input:str='whole', # 'crop' (published) or 'whole'
@@ -197,17 +211,9 @@ def network_view(
 )->Image.Image: # size x size
     "The square that the network sees."
     if input == 'whole': return im.resize((size, size), resample)
-    w, h = im.size
-    if max(w, h) > 100*min(w, h):
-        raise InputError(f'it is {w}x{h}, too narrow for the centre crop: use --input whole')
-    short = _short_side(size)
-    if w <= h: w, h = short, int(short*h/w)   # keep the proportions
-    else: w, h = int(short*w/h), short
-    left = round((w - size)/2)
-    top = round((h - size)/2)
+    resized, (left, top) = crop_geometry(im.size, size)
     box = (left, top, left + size, top + size)
-    resized = im.resize((w, h), resample)
-    return resized.crop(box)
+    return im.resize(resized, resample).crop(box)
 
 # %% ../nbs/03_images.ipynb #9c8d275f
 def load_view(

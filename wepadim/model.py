@@ -22,6 +22,7 @@ from .errors import InputError, warn
 from .gaussian import Gaussian, pack, unpack
 from .inputs import as_images, training_images
 from .maps import distance_maps, image_scores, map_matrices
+from .regions import find_regions, picture_size
 from .saving import model_files, read_model, replace_folder
 from .spill import collect, gib_of, plan_memory
 from .thresholds import Threshold, calibrated, find_threshold, pixel_threshold
@@ -181,6 +182,7 @@ class Prediction:
     labels: np.ndarray|None = None # [n], bool: score >= threshold; None without a threshold
     calibrated: np.ndarray|None = None # [n], 0 to 1: the part of good parts that score lower; None without fair scores
     pixel_threshold: float|None = None # pixels of the maps from here on are alarms
+    input: str = 'whole' # the view that the maps are of: 'crop' or 'whole'
 
     def __iter__(self):
         "scores, maps = model.predict(images); with a threshold: scores, maps, labels."
@@ -193,6 +195,13 @@ class Prediction:
         "[n, S, S], bool: the pixels that are alarms; None without a threshold for pixels."
         if self.pixel_threshold is None: return None
         return self.maps >= self.pixel_threshold
+
+    @property
+    def regions(self):
+        "[n] lists of `Region`, in pixels of the original pictures; None without a threshold for pixels."
+        if self.pixel_threshold is None: return None
+        sizes = map(picture_size, self.items)
+        return [find_regions(m, self.pixel_threshold, size, self.input) for m, size in zip(self.maps, sizes)]
 
 # %% ../nbs/31_model.ipynb #c89e92ae
 @patch
@@ -219,7 +228,7 @@ def _prediction(self:WEPaDiM, items, scores, maps):
     if self.threshold is not None: labels = scores >= self.threshold
     if self.train_scores is not None: quantiles = calibrated(scores, self.train_scores)
     if 'pixel' in self.thresholds: pixel = self.thresholds['pixel'].value
-    return Prediction(items, scores, maps, labels, quantiles, pixel)
+    return Prediction(items, scores, maps, labels, quantiles, pixel, self.settings.input)
 
 # %% ../nbs/31_model.ipynb #5063e728
 @patch

@@ -49,8 +49,8 @@ def wepadim_check(
 def _predict_parser()->Parser:
     p = new_parser(
         'wepadim_predict',
-        'Score images with a saved model: <out>/scores.csv and one heat map for each image in <out>/heatmaps/, '
-        'in place of those of an earlier prediction.',
+        'Score images with a saved model: <out>/scores.csv, <out>/regions.csv, a heat map for each image in '
+        '<out>/heatmaps/, and <out>/report.html to look at them, in place of those of an earlier prediction.',
         'wepadim_predict results/MVTec_single_1a2b3c4d/resnet18/models/bottle new_parts/ --out inspected')
     p.add_argument('model',
                    help='folder with model.json and model.safetensors (wepadim_run --save_model, or WEPaDiM.save)')
@@ -59,7 +59,8 @@ def _predict_parser()->Parser:
     p.add_argument('--threshold', type=float,
                    help="scores from here on are labelled 1 (default: the model's, if it has one)")
     add_accept(p, ['skip_bad_images'])
-    p.add_argument('--no_heatmaps', action='store_true', help='only the scores')
+    p.add_argument('--no_heatmaps', action='store_true', help='only the tables, no pictures and no page')
+    p.add_argument('--coco', action='store_true', help='write the regions as <out>/regions.coco.json too')
     p.add_argument('--batch_size', type=int, default=16, help='images in a batch (default: 16)')
     p.add_argument('--gpu_id', type=int, default=-1, help='which GPU; -1: the CPU (default: -1)')
     return p
@@ -91,9 +92,9 @@ def wepadim_predict(
     if not paths: raise InputError(f'{args.images[0]}: none of the images can be read')
     print(f'{len(paths)} images to score', *unused_lines(unused), sep='\n', flush=True)
     heatmaps = not args.no_heatmaps
-    table = predict_files(model, paths, args.out, heatmaps, args.batch_size, True, unused)
-    maps = f', heat maps in {table.parent/"heatmaps"}' if heatmaps else ''
-    print(f'{len(paths)} images: {table}{maps}')
+    table = predict_files(model, paths, args.out, heatmaps, args.batch_size, True, unused, args.coco)
+    page = f', to look at: {table.parent/"report.html"}' if heatmaps else ''
+    print(f'{len(paths)} images: {table}{page}')
     missed = missed_pictures(unused, args.out)
     if not missed: return
     print(f'wepadim_predict: {len(missed)} picture(s) left out, such as {missed[0]}; the others are scored',
