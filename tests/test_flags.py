@@ -94,7 +94,7 @@ KINDS = {
     'ablation': ('wepadim_ablation', [{**PHASE, **CACHE, 'save_path': None, 'model': LITE, 'save_dir_base': '{tmp}/a', 'base_params': 'pixel', 'best_from': '{best}', 'selection': 'test_labels', 'wavelet_types': 'db2', 'wavelet_levels': 2,
                                        'gaussian_sigmas': 2, 'cov_reg_epsilons': .2}], {}),
     'report': ('wepadim_report', [dict(results='{results}', out='{tmp}/report')], {}),
-    'predict': ('wepadim_predict', [dict(model='{model}', images='{data}/cell/test/hole', out='{tmp}/p', threshold=3.5, skip_bad_images=True, no_heatmaps=True, coco=True, batch_size=3, gpu_id=0)], {}),
+    'predict': ('wepadim_predict', [dict(model='{model}', images='{data}/cell/test/hole', out='{tmp}/p', threshold=3.5, skip_bad_images=True, no_heatmaps=True, coco=True, batch_size=3, gpu_id=0)], dict(watch=True, interval=2, on_alarm='true')),   # a line is tested in test_watch.py
     'check': ('wepadim_check', [dict(root='{data}', dataset_type='mvtec', large_masks=True)], {}),
     'demo': ('wepadim_demo', [dict(save_path='{tmp}/a', preset='published', input='whole', image_size=48)], {})}
 POSITIONAL = ('results', 'model', 'images', 'root') # without their name, where a command takes them so

@@ -12,9 +12,11 @@ from pathlib import Path
 from .config import RunSettings, Settings, preset
 from .errors import InputError, read_json, relative_path
 from .flags import Parser, add_accept, add_flags, add_preset, command, flags_given, layout_names, new_parser
+from .line import alarm_words
 from .notebooks import run_notebook
 from .scoring import images_of, missed_pictures, not_scored, predict_files
 from .searches import validate_run
+from .watch import Watcher, only_one, watch
 
 # %% ../nbs/56_tools.ipynb #9df32faf
 def _check_parser()->Parser:
@@ -45,6 +47,16 @@ def wepadim_check(
         raise InputError(f'{len(serious)} problem(s) in {args.root}: mend what is listed and check again')
     print('no problem found')
 
+# %% ../nbs/56_tools.ipynb #04df4ab3
+def _add_watch(p:Parser):
+    "The flags of a running line."
+    p.add_argument('--watch', action='store_true',
+                   help='score pictures as they arrive in the folders, until SIGTERM or Ctrl-C; rows are appended')
+    p.add_argument('--interval', type=float, metavar='SECONDS',
+                   help='with --watch: seconds between two looks into the folders (default: 1)')
+    p.add_argument('--on_alarm', metavar='COMMAND',
+                   help="with --watch: run this for each alarm, without a shell, such as 'lamp {image} {score}'")
+
 # %% ../nbs/56_tools.ipynb #651a0127
 def _predict_parser()->Parser:
     p = new_parser(
@@ -63,6 +75,7 @@ def _predict_parser()->Parser:
     p.add_argument('--coco', action='store_true', help='write the regions as <out>/regions.coco.json too')
     p.add_argument('--batch_size', type=int, default=16, help='images in a batch (default: 16)')
     p.add_argument('--gpu_id', type=int, default=-1, help='which GPU; -1: the CPU (default: -1)')
+    _add_watch(p)
     return p
 
 # %% ../nbs/56_tools.ipynb #a54ed3a0
@@ -74,6 +87,46 @@ def _without_unreadable(paths:list, unused:dict, out)->list:
     if broken: unused[SKIPPED] = [relative_path(path, out) for path in broken]
     return [path for path in paths if path not in broken]
 
+# %% ../nbs/56_tools.ipynb #f58db6bb
+_WATCHED = {'interval': None, 'on_alarm': None} # flags that need --watch, and what they are without being given
+_NOT_WATCHED = {'skip_bad_images': False, 'coco': False} # flags that it does not read
+
+def _refuse_unread(args):
+    "An error for a flag that this way of predicting does not read."
+    refused = _NOT_WATCHED if args.watch else _WATCHED
+    why = 'not with --watch' if args.watch else 'only with --watch'
+    for flag, usual in refused.items():
+        if getattr(args, flag) != usual: raise InputError(f'--{flag}: {why}; leave it out')
+    if args.interval is not None and not .01 <= args.interval <= 3600:
+        raise InputError(f'--interval {args.interval:g}: expected seconds from 0.01 to 3600')
+
+# %% ../nbs/56_tools.ipynb #66575c6b
+def _watch(args, model)->list: # Names of pictures that are left, because they cannot be read
+    "Score pictures as they arrive."
+    for folder in args.images:
+        if not Path(folder).is_dir(): raise InputError(f'{folder}: no such folder; --watch takes folders')
+    words = None
+    if args.on_alarm is not None:
+        words = alarm_words(args.on_alarm)
+        if model.threshold is None: raise InputError('--on_alarm: the model has no threshold; give --threshold')
+    with only_one(args.out):
+        watcher = Watcher(model, args.images, args.out, not args.no_heatmaps, words, args.batch_size)
+        before = len(watcher.journal.known)
+        print(f'watching {", ".join(args.images)}: {before} pictures were scored before', flush=True)
+        watch(watcher, args.interval or 1)
+    print(f'{watcher.scored} pictures scored: {Path(args.out)/"scores.csv"}')
+    line = watcher.drift.line()
+    if line: print(line)
+    return [name for name in watcher.unread if (Path(args.out)/name).exists()]
+
+# %% ../nbs/56_tools.ipynb #4cf741ee
+def _end(missed:list, why:str):
+    "End with 1 if pictures were not scored."
+    if not missed: return
+    print(f'wepadim_predict: {len(missed)} picture(s) {why}, such as {missed[0]}; the others are scored',
+          file=sys.stderr)
+    sys.exit(1)
+
 # %% ../nbs/56_tools.ipynb #3c72d5b2
 @command
 def wepadim_predict(
@@ -82,10 +135,12 @@ def wepadim_predict(
     "Score images with a saved model."
     args = _predict_parser().parse_args(argv)
     if args.batch_size < 1: raise InputError(f'--batch_size {args.batch_size}: expected a number from 1')
+    _refuse_unread(args)
     from wepadim.census import unused_lines
     from wepadim.model import WEPaDiM
     model = WEPaDiM.load(args.model, args.gpu_id)
     if args.threshold is not None: model.set_threshold(args.threshold)
+    if args.watch: return _end(_watch(args, model), 'cannot be read')
     paths = images_of(args.images, args.out)
     unused = not_scored(args.images, paths, args.out)
     if args.skip_bad_images: paths = _without_unreadable(paths, unused, args.out)
@@ -95,11 +150,7 @@ def wepadim_predict(
     table = predict_files(model, paths, args.out, heatmaps, args.batch_size, True, unused, args.coco)
     page = f', to look at: {table.parent/"report.html"}' if heatmaps else ''
     print(f'{len(paths)} images: {table}{page}')
-    missed = missed_pictures(unused, args.out)
-    if not missed: return
-    print(f'wepadim_predict: {len(missed)} picture(s) left out, such as {missed[0]}; the others are scored',
-          file=sys.stderr)
-    sys.exit(1)
+    _end(missed_pictures(unused, args.out), 'left out')
 
 # %% ../nbs/56_tools.ipynb #253cc814
 def _report_parser()->Parser:
