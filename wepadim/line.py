@@ -104,7 +104,7 @@ def _files(self:Arrivals):
             entered.add(real)
             place = relative_path(here, self.out)
             for name in names:
-                if not is_hidden(name, '.'): yield os.path.join(here, name), os.path.join(place, name)
+                if not name.startswith('.'): yield os.path.join(here, name), os.path.join(place, name)
 
 # %% ../nbs/52_line.ipynb #13a38e32
 @patch
