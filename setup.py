@@ -27,10 +27,12 @@ setup(
                  'Programming Language :: Python :: 3'],
     python_requires='>=' + cfg['min_python'],
     packages=find_packages(include=['wepadim', 'wepadim.*']),
+    package_data={'wepadim': ['page.html']},
     # the demo and the phases are notebooks: an installed package finds them in share/wepadim
     data_files=[('share/wepadim', sorted(str(p.relative_to(here)) for p in (here/'nbs'/'experiments').glob('*.ipynb')))],
     install_requires=shlex.split(cfg['requirements']),
     extras_require={'demo': demo, 'cluster': cluster, 'openvino': openvino, 'dev': demo + dev + cluster + openvino},
-    entry_points={'console_scripts': cfg['console_scripts'].split()},
+    # by the second, the pages of the site link each name to its page and to its source
+    entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': ['wepadim=wepadim._modidx:d']},
     zip_safe=False,
 )

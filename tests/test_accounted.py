@@ -412,7 +412,7 @@ def test_a_run_leaves_the_score_of_every_image(tmp_path, call):
     [path] = (tmp_path/'r').rglob('scores.csv')
     assert path.read_bytes()[:3] == b'\xef\xbb\xbf'   # by this, Excel knows UTF-8
     rows = list(csv.DictReader(path.open(encoding='utf-8-sig')))
-    assert list(rows[0]) == ['image', 'label', 'score', 'alarm', 'calibrated'] and len(rows) == 2 + 3 and [r['label'] for r in rows] == ['0', '0', '1', '1', '1']
+    assert list(rows[0]) == ['image', 'label', 'score', 'alarm', 'calibrated', 'aupimo'] and len(rows) == 2 + 3 and [r['label'] for r in rows] == ['0', '0', '1', '1', '1']
     from wepadim.metrics import auroc
     assert auroc([int(r['label']) for r in rows], [float(r['score']) for r in rows]) == pytest.approx(result(tmp_path/'r')['img_auc'])
     path.unlink()   # without it, the category is not finished

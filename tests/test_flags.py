@@ -81,20 +81,20 @@ RUN = dict(classes='cell', limit='16 9', train_batch_size=5, test_batch_size=3, 
 DETECTOR = dict(preset='recommended', compat='published', input='crop', image_size=64, value_range='0 200', wavelet_type='db2', wavelet_level=2, wavelet_kept_subbands='LL LH', wavelet_transform='dwt',
                 grid_size=5, n_features=12, cov_reg=.3, window=1, sigma=3, seed=7)
 VIEW = dict(preset='recommended', input='crop', image_size=64)
-CACHE = dict(cache_dir='{tmp}/cache')
+CACHE = dict(cache_dir='{tmp}/cache', metrics='aupimo')
 SINGLE, SEARCH = {**DETECTOR, **RUN, 'models': LITE, 'dataset_type': 'mvtec', 'save_path': '{tmp}/a'}, dict(experiment_type='grid_search', **CACHE)
 PHASE = {**VIEW, **RUN, 'value_range': '0 200', 'dataset_type': 'auto', 'save_path': '{tmp}/a'}
 
 # kind of run: (command, [flags of a run, and those that differ in the others], flags that it declares and refuses)
 KINDS = {
-    'single': ('wepadim_run', [dict(SINGLE, experiment_type='single', false_alarm_rate=.05, save_model=True, heatmaps=1)], dict(CACHE, selection='synthetic', wavelet_subband_sets='LL')),
-    'search': ('wepadim_run', [{**SINGLE, **SEARCH, 'selection': 'synthetic'}, {'wavelet_kept_subbands': None, 'wavelet_subband_sets': 'LL LL|LH'}], dict(false_alarm_rate=.05, save_model=True, heatmaps=1)),
+    'single': ('wepadim_run', [dict(SINGLE, experiment_type='single', false_alarm_rate=.05, save_model=True, heatmaps=1, metric_resolution='mask', repeats=2)], dict(cache_dir='{tmp}/cache', metrics='aupimo', selection='synthetic', wavelet_subband_sets='LL')),
+    'search': ('wepadim_run', [{**SINGLE, **SEARCH, 'selection': 'synthetic'}, {'wavelet_kept_subbands': None, 'wavelet_subband_sets': 'LL LL|LH'}], dict(false_alarm_rate=.05, save_model=True, heatmaps=1, metric_resolution='mask', repeats=2)),
     'phase 1': ('wepadim_phase1', [{**PHASE, **CACHE, 'model': LITE, 'grid': 'sequential', 'metric': 'aupro'}, {'grid': 'reduced', 'metric': None, 'selection': 'synthetic'}], {}),
-    'phase 2': ('wepadim_phase2', [{**PHASE, 'models': LITE, 'save_model': True, 'heatmaps': 1, 'best_from': '{best}'}], {}),
+    'phase 2': ('wepadim_phase2', [{**PHASE, 'models': LITE, 'save_model': True, 'heatmaps': 1, 'metric_resolution': 'mask', 'repeats': 2, 'best_from': '{best}'}], {}),
     'ablation': ('wepadim_ablation', [{**PHASE, **CACHE, 'save_path': None, 'model': LITE, 'save_dir_base': '{tmp}/a', 'base_params': 'pixel', 'best_from': '{best}', 'selection': 'test_labels', 'wavelet_types': 'db2', 'wavelet_levels': 2,
                                        'gaussian_sigmas': 2, 'cov_reg_epsilons': .2}], {}),
     'report': ('wepadim_report', [dict(results='{results}', out='{tmp}/report')], {}),
-    'predict': ('wepadim_predict', [dict(model='{model}', images='{data}/cell/test/hole', out='{tmp}/p', threshold=3.5, skip_bad_images=True, no_heatmaps=True, batch_size=3, gpu_id=0, engine='openvino', precision='bfloat16')], {}),
+    'predict': ('wepadim_predict', [dict(model='{model}', images='{data}/cell/test/hole', out='{tmp}/p', threshold=3.5, skip_bad_images=True, no_heatmaps=True, coco=True, batch_size=3, gpu_id=0, engine='openvino', precision='bfloat16')], dict(watch=True, interval=2, on_alarm='true')),   # a line is tested in test_watch.py
     'check': ('wepadim_check', [dict(root='{data}', dataset_type='mvtec', large_masks=True)], {}),
     'demo': ('wepadim_demo', [dict(save_path='{tmp}/a', preset='published', input='whole', image_size=48)], {})}
 POSITIONAL = ('results', 'model', 'images', 'root') # without their name, where a command takes them so

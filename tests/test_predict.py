@@ -72,7 +72,7 @@ def test_a_later_prediction_takes_the_place_of_an_earlier_one(put, model, tmp_pa
     assert list(maps(tmp_path/'p')) == ['mine.png', 'notes.txt']
     for mine in ('mine.png', 'notes.txt'): (tmp_path/'p'/'heatmaps'/mine).unlink()
     assert predict(tmp_path/'a') == 0 and predict(tmp_path/'a', '--no_heatmaps') == 0
-    assert sorted(os.listdir(tmp_path/'p')) == ['run.json', 'scores.csv']
+    assert sorted(os.listdir(tmp_path/'p')) == ['regions.csv', 'run.json', 'scores.csv']
 
 
 def test_heat_maps_of_a_prediction_that_was_not_finished(put, model, tmp_path, call):

@@ -9,7 +9,8 @@ from wepadim.config import BACKBONES, InputError, RunSettings, Settings, subband
 from wepadim.errors import read_json, write_json
 from wepadim.data import category
 from wepadim.maps import map_matrices
-from wepadim.metrics import aupro, auroc, average_precision, f1_max, image_metrics, pixel_metrics
+from wepadim.metrics import alarm_metrics, aupro, auroc, average_precision, f1_max, image_metrics, pixel_curve, pixel_metrics
+from wepadim.pixels import PixelLabels
 from wepadim.embedding import grid_matrices, place_matrix, resize_matrix
 
 few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
@@ -114,7 +115,69 @@ def test_pixel_metrics_are_their_definitions(seed, n, kind, part):
     assume(not masks.all())
     m = pixel_metrics(masks, maps)
     assert m['pixel_auc'] == pytest.approx(naive_auroc(masks.ravel().astype(int), maps.ravel()), abs=1e-9)
+    assert m['aupro_05'] == pytest.approx(naive_aupro(masks, maps, .05), abs=1e-9)
     assert m['aupro'] == pytest.approx(naive_aupro(masks, maps), abs=1e-9) and aupro(masks, maps) == pytest.approx(m['aupro'], abs=1e-9)
+
+
+def naive_aupimo(good, bad, low=1e-5, high=1e-4):
+    "The area under the overlap of one image, on a logarithmic axis, straight piece by straight piece."
+    points = [(0., 0.)] + [((good >= t).mean(), (bad >= t).mean()) for t in np.unique(np.r_[good, bad])[::-1]]
+    area = 0.
+    for (f0, t0), (f1, t1) in zip(points, points[1:]):
+        if f1 == f0: continue
+        a, b, slope = max(f0, low), min(f1, high), (t1 - t0)/(f1 - f0)
+        if a < b: area += (t0 - slope*f0)*np.log(b/a) + slope*(b - a)
+    return area/np.log(high/low)
+
+
+@settings(few, max_examples=8)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(['ties', 'constant', 'levels', 'full']))
+def test_aupimo_is_its_definition(seed, kind):
+    "Two good images of 320 x 320, three defective ones; one of them with a full mask, one whose defect the mask has lost."
+    rng = np.random.default_rng(seed)
+    maps = {'constant': np.ones((5, 320, 320)), 'levels': rng.integers(0, 200, (5, 320, 320))}.get(kind, rng.integers(0, 40, (5, 320, 320))).astype(np.float32)
+    masks = np.zeros(maps.shape, bool)
+    masks[2, 5:9, 5:9] = masks[3, :60] = True
+    if kind == 'full': masks[3] = True
+    maps[2:] += rng.integers(0, 20)*masks[2:] if kind != 'constant' else 0
+    top = maps[:2].ravel().argsort()[-9:]
+    if kind != 'constant': maps[:2].reshape(-1)[top] += 30
+    truth = PixelLabels(masks, good=[True, True, False, False, False])
+    got = pixel_curve(truth, maps).overlaps
+    for i in (2, 3): assert got[i] == pytest.approx(naive_aupimo(maps[:2].ravel(), maps[i][masks[i]]), abs=1e-9)
+    assert np.isnan(got[[0, 1, 4]]).all()
+    m = pixel_metrics(truth, maps)
+    assert m['aupimo'] == np.nanmean(got) and m['aupimo_median'] == np.nanmedian(got) and 'aupimo_reason' not in m
+
+
+def test_aupimo_is_that_of_anomalib():
+    "Which samples thresholds and joins them by straight lines: equal to some thousandths."
+    from scipy import ndimage
+    pimo = pytest.importorskip('anomalib.metrics.pimo.functional', reason='anomalib is not installed: see `make peers`')
+    rng = np.random.default_rng(0)
+    maps = ndimage.gaussian_filter(rng.normal(size=(16, 384, 384)), (0, 2, 2)).astype(np.float32)
+    masks = np.zeros(maps.shape, bool)
+    for i in range(12, 16): masks[i, 20:20 + 9*i, 50:120] = True
+    maps[12:] += masks[12:]*rng.uniform(.3, .7, (4, 1, 1)).astype(np.float32)
+    theirs = pimo.aupimo_scores(torch.tensor(maps), torch.tensor(masks).int(), num_thresholds=50_000)[4].numpy()
+    ours = pixel_curve(PixelLabels(masks), maps).overlaps
+    np.testing.assert_allclose(ours[12:], theirs[12:], atol=.01)
+    assert .05 < ours[12:].mean() < .95
+
+
+@many
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 3, 40, 10**6]), st.sampled_from([1, 7, 49, 50, 51, 120]), st.sampled_from([1, 8, 50, 63, 101]))
+def test_presorted_parts_and_alarms_are_their_definitions(seed, values, n_good, n_bad):
+    rng = np.random.default_rng(seed)
+    good, bad = rng.integers(0, values, n_good).astype(np.float32), rng.integers(0, values, n_bad).astype(np.float32) + rng.integers(0, 3)
+    labels, scores = np.repeat([0, 1], [n_good, n_bad]), np.r_[good, bad]
+    every = np.r_[np.unique(scores), np.inf]
+    m = image_metrics(labels, scores)
+    assert m['pg2'] == pytest.approx(max((good < t).mean() for t in every if (bad < t).sum()*100 <= 2*n_bad), abs=1e-9)
+    assert m['pb2'] == pytest.approx(max((bad >= t).mean() for t in every if (good >= t).sum()*100 <= 2*n_good), abs=1e-9)
+    a = alarm_metrics(labels, scores >= every[0])
+    assert a == dict(recall_at_threshold=1., false_alarm_rate_at_threshold=1.)
+    assert image_metrics(labels[:n_good], good)['pg2'] is None and alarm_metrics(labels[:n_good], good > 0)['recall_at_threshold_reason']
 
 
 # ---------- alignment ----------

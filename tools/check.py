@@ -2,7 +2,7 @@
 import filecmp, shutil, subprocess, sys, tempfile
 from pathlib import Path
 
-import density, outputs, readme
+import browser, density, outputs, pages, readme
 
 ROOT = Path(__file__).resolve().parents[1]
 SKIP = shutil.ignore_patterns('.ipynb_checkpoints', '__pycache__', '_proc')
@@ -69,6 +69,39 @@ def strange_outputs(nbs):
     return [''.join(found)] if found else []
 
 
+def temporary_paths(nbs):
+    "Cells that show a folder which was gone when they ended."
+    import nbformat
+    shown = [(p, c) for p in sorted(nbs.rglob('*.ipynb')) if '.ipynb_checkpoints' not in p.parts for c in outputs.shown(nbformat.read(p, 4))]
+    return [f'{p.name}: {outputs.title(c)}' for p, c in shown if any(outputs.TEMPORARY.search(str(o.get('text') or o.get('data', {}).get('text/plain', ''))) for o in c.outputs)]
+
+
+def unclean(experiments):
+    "Pages of experiments whose outputs name a commit with changes: nobody can get that code."
+    return [p.name for p in sorted(experiments.glob('*.ipynb')) if '+changes' in p.read_text(encoding='utf-8')]
+
+
+def scripted(proc):
+    "Pages for which Quarto would load libraries from elsewhere: those with HTML or scripts among their outputs."
+    import nbformat
+    needs_script = {'text/html', *pages.INTERACTIVE}
+    return [p.name for p in sorted(proc.rglob('*.ipynb')) if any(needs_script & set(o.get('data', {})) for c in nbformat.read(p, 4).cells for o in c.get('outputs', []))]
+
+
+def unused_terms(proc):
+    "Terms of the glossary that no page uses."
+    text = '\n'.join(p.read_text(encoding='utf-8') for p in proc.rglob('*.ipynb'))
+    return [name for _, name in pages.glossary(proc) if f'glossary.ipynb#{name}' not in text]
+
+
+def look(proc):
+    "The pages in a browser, where there is one."
+    pandoc, chromium = browser.tools()
+    missing = [name for name, path in (('pandoc', pandoc), ('chromium', chromium)) if not path]
+    if missing: print(f'pages in a browser: skipped, {" and ".join(missing)} not installed (Debian: apt install pandoc chromium)')
+    else: verdict('pages in a browser', [f'\n  {f}' for f in browser.faults(proc, pandoc, chromium)], 'mend the notebook, nbs/styles.css or tools/pages.py')
+
+
 def unfinished(proc):
     "Pages, as the site gets them, without a description, pictures without a text for those who do not see them, public names that are not shown."
     import nbformat, re
@@ -95,14 +128,21 @@ with tempfile.TemporaryDirectory() as d:   # a copy, so that checking changes no
     (copy/'wepadim').mkdir()
     run('from nbdev.doclinks import nbdev_export; nbdev_export()', copy)
     verdict('library as exported', differing(ROOT/'wepadim', copy/'wepadim', '*.py'), 'run nbdev_export and commit; never edit wepadim/ by hand')
-    verdict('README as index.ipynb', [] if (ROOT/'README.md').read_text() == readme.render(ROOT) else ['README.md'], 'run `make readme` and commit')
+    verdict('README and list of pages', [p.name for p, text in readme.written(ROOT).items() if p.read_text(encoding='utf-8') != text], 'run `make readme` and commit')
+    verdict('length of README', [f'{n} words, {readme.WORDS} are allowed'] if (n := len((ROOT/'README.md').read_text(encoding='utf-8').split())) > readme.WORDS else [], 'move what is not for a first visit to a page')
     run('from nbdev.serve import proc_nbs\nif __name__ == "__main__": proc_nbs(n_workers=0)', copy)   # not nbdev_proc_nbs: it would install quarto
-    pages = {p.relative_to(copy/'nbs') for p in (copy/'nbs').rglob('*.ipynb')}
-    verdict('docs pre-processing', [p for p in pages if not (copy/'_proc'/p).is_file()], 'see nbdev_proc_nbs')
+    sources = {p.relative_to(copy/'nbs') for p in (copy/'nbs').rglob('*.ipynb')}
+    verdict('docs pre-processing', [p for p in sources if not (copy/'_proc'/p).is_file()], 'see nbdev_proc_nbs')
+    pages.make_all_fit(copy/'_proc')
     verdict('every page in the sidebar', unreachable(ROOT), 'bring _quarto.yml up to date')
     verdict('links between pages', unlinked(copy/'_proc'), 'mend the links')
     verdict('pages as the site gets them', unfinished(copy/'_proc'), 'see CONTRIBUTING.md')
+    verdict('pages without scripts from elsewhere', scripted(copy/'_proc'), 'see tools/pages.py')
+    verdict('terms of the glossary in use', unused_terms(copy/'_proc'), 'use them, or take them out of nbs/glossary.ipynb')
+    look(copy/'_proc')
     verdict('size of notebooks', [p.name for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts and p.stat().st_size > outputs.LIMIT], 'make their pictures smaller')
     verdict('outputs of their code', strange_outputs(ROOT/'nbs'), 'run these notebooks with `make outputs`, see CONTRIBUTING.md')
+    verdict('paths of temporary folders', temporary_paths(ROOT/'nbs'), 'run these notebooks with `make outputs`')
+    verdict('commits of experiments', unclean(ROOT/'nbs'/'experiments'), 'run them from a clean checkout, and take their outputs')
     verdict('cells that can be read', long_cells(ROOT/'nbs'), 'split them: at most 30 lines')
     verdict('one idea a line', dense(ROOT), 'see tools/density.py')

@@ -1,11 +1,11 @@
 """Run notebooks for their committed outputs, or take these from an executed copy, and stamp every cell with what it shows.
 
-    tools/outputs.py nbs/26_spill.ipynb nbs/28_metrics.ipynb
+    tools/outputs.py nbs/26_spill.ipynb nbs/30_metrics.ipynb
     tools/outputs.py --from results/demo/demo.ipynb nbs/experiments/demo.ipynb
 
 The stamp (`ran` in the cell's metadata) is a hash of the cell's id, code and outputs: `make test` finds outputs that are not those of their code.
 """
-import argparse, base64, hashlib, io, json, os, re, sys, sysconfig, time
+import argparse, base64, hashlib, io, json, os, re, sys, sysconfig, tempfile, time
 from pathlib import Path
 
 import nbformat
@@ -13,8 +13,10 @@ import nbformat
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 300_000 # bytes of a notebook
 PICTURE = 'image/png'
-COLOURS = 256, 128, 64 # of pictures in a notebook that is too large; with fewer, heat maps have steps
+COLOURS = 256, 128 # of pictures in a notebook that is too large; with fewer, heat maps have steps and grey parts get colours
+WHOLE = 'import pandas; pandas.set_option("display.max_colwidth", None)' # tables with whole cells, run before a notebook
 BAR = re.compile(r'\d+%\|.*\| \S+/\S+ \[|\d+it \[\d+:\d+|\r\Z') # of tqdm, as text, or what was written over
+TEMPORARY = re.compile(re.escape(os.path.join(tempfile.gettempdir(), 'tmp')) + r'\w{8}/?') # a folder that is gone
 WARNING = re.compile(r'^\S+:\d+: \w*Warning: .*\n(  .*\n)?', re.M) # Python's own, with the line it is about
 
 
@@ -68,7 +70,7 @@ def execute(
         if c.cell_type == 'code': c.outputs, c.source = [], c.source if runs(c) else ''
     before = lambda name, first: os.pathsep.join([str(first), *filter(None, [os.environ.get(name)])])
     env = {**os.environ, 'PYTHONPATH': before('PYTHONPATH', ROOT), 'PATH': before('PATH', Path(sys.executable).parent)}
-    NotebookClient(nb, timeout=timeout, kernel_manager_class=own_kernel(), extra_arguments=['--log-level=CRITICAL'], resources={'metadata': {'path': str(Path(path).parent)}}).execute(env=env)
+    NotebookClient(nb, timeout=timeout, kernel_manager_class=own_kernel(), extra_arguments=['--log-level=CRITICAL', f'--IPKernelApp.exec_lines={WHOLE}'], resources={'metadata': {'path': str(Path(path).parent)}}).execute(env=env)
     for c, source in zip(nb.cells, sources): c.source = source
     nb.metadata.pop('widgets', None)   # the state of sliders is of no use without a kernel
     return nb
@@ -103,9 +105,11 @@ def quiet(outputs):
 
 
 def placed(value):
-    "Texts without this machine's folders: paths begin at the checkout, those of installed packages with dots."
+    "Texts without this machine's folders: paths begin at the checkout or in a temporary folder, those of installed packages with dots."
     if isinstance(value, dict): return {k: v if k.startswith('image') else placed(v) for k, v in value.items()}
-    return value.replace(sysconfig.get_path('purelib'), '...').replace(f'{ROOT}{os.sep}', '') if isinstance(value, str) else value
+    if not isinstance(value, str): return value
+    value = value.replace(sysconfig.get_path('purelib'), '...').replace(f'{ROOT}{os.sep}', '')
+    return TEMPORARY.sub('', value)
 
 
 def png(im):
@@ -122,7 +126,8 @@ def smaller(
     im = Image.open(io.BytesIO(data)).convert('RGBA')
     if im.getextrema()[3] != (255, 255): return min(data, png(im), key=len)   # transparent parts: no palette
     im = im.convert('RGB')
-    if colours or im.getcolors(256): im = im.quantize(colours or 256, dither=Image.Dither.NONE)
+    if colours: im = im.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)   # rare colours too: the bright end of a heat map
+    elif im.getcolors(256): im = im.quantize(256, dither=Image.Dither.NONE)
     return min(data, png(im), key=len)
 
 

@@ -181,6 +181,7 @@ def _workers(value):
 _Limit = Annotated[tuple[int, ...]|None, AfterValidator(_limit)]
 _Workers = Annotated[int|str, BeforeValidator(_workers)]
 _Selection = Literal['none', 'synthetic', 'test_labels']
+_Metrics = Annotated[tuple[str, ...], AfterValidator(_each_once)]
 _Engine = Literal['torch', 'openvino']
 _Precision = Literal['float32', 'bfloat16']
 _Accept = Annotated[tuple[Literal[_OPTIONS], ...], AfterValidator(_each_once)]
@@ -195,6 +196,11 @@ class RunSettings(_Strict):
     weights: str|None = _field(None, 'a weights file, or a folder of them; None: see the page on weights')
     selection: _Selection = _field('none', 'how a search chooses a configuration for each category: '
         'none: not at all; synthetic: on painted defects; test_labels: by an oracle that sees the labels')
+    metric_resolution: Literal['input', 'mask'] = _field('input', 'whose pixels metrics count: those of the input, '
+        'or of each mask, to which maps are enlarged as papers do')
+    repeats: int|None = _field(None, 'fits on 90% of the training images, for mean and standard deviation; None: none',
+                               ge=2, le=100)
+    metrics: _Metrics = _field((), 'metrics that a search computes beside the usual ones, such as aupimo aupro_05')
     limit: _Limit = _field(None, 'use only N training and N test images of each category; or N and M')
     train_batch_size: int = _field(32, 'images in a training batch', ge=1, le=4096)
     test_batch_size: int = _field(32, 'images in a test batch', ge=1, le=4096)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Extremes', 'extremes', 'range_of', 'find_value_range', 'what_is_beyond', 'usual_range', 'to_8_bits', 'load_image',
-           'image_size', 'network_view', 'load_view']
+           'image_size', 'crop_geometry', 'network_view', 'seen_box', 'load_view']
 
 # %% ../nbs/04_images.ipynb #fabba9b4
 from concurrent.futures import ThreadPoolExecutor
@@ -190,6 +190,20 @@ def image_size(
 # %% ../nbs/04_images.ipynb #03eeee8d
 def _short_side(size:int)->int: return round(size*256/224)   # of the image that the crop is cut from
 
+def crop_geometry(
+    size:tuple, # (width, height) of a picture
+    side:int, # Of the square that is cut out
+)->tuple: # (width, height) that it is resized to, (left, top) of the square in it
+    "Where the published centre crop lies."
+    w, h = size
+    if max(w, h) > 100*min(w, h):
+        raise InputError(f'it is {w}x{h}, too narrow for the centre crop: use --input whole')
+    short = _short_side(side)
+    if w <= h: w, h = short, int(short*h/w)   # keep the proportions
+    else: w, h = int(short*w/h), short
+    return (w, h), (round((w - side)/2), round((h - side)/2))
+
+# %% ../nbs/04_images.ipynb #fad89521
 def _placed(
     w:int, # Width of the image
     h:int, # Height
@@ -198,14 +212,10 @@ def _placed(
 )->tuple: # (new width, new height, left and top of the square)
     "To which size an image is brought, and where in it the square lies."
     if input == 'whole': return size, size, 0, 0
-    if max(w, h) > 100*min(w, h):
-        raise InputError(f'it is {w}x{h}, too narrow for the centre crop: use --input whole')
-    short = _short_side(size)
-    if w <= h: w, h = short, int(short*h/w)   # keep the proportions
-    else: w, h = int(short*w/h), short
-    return w, h, round((w - size)/2), round((h - size)/2)
+    resized, corner = crop_geometry((w, h), size)
+    return *resized, *corner
 
-# %% ../nbs/04_images.ipynb #0c53de84
+# %% ../nbs/04_images.ipynb #9ad66bb8
 def network_view(
     im:Image.Image, # An image or a mask
     input:str='whole', # 'crop' (published) or 'whole'
@@ -216,6 +226,20 @@ def network_view(
     w, h, left, top = _placed(*im.size, input, size)
     resized = im.resize((w, h), resample)
     return resized.crop((left, top, left + size, top + size))
+
+# %% ../nbs/04_images.ipynb #c1d4907b
+def seen_box(
+    image_size:tuple, # (width, height)
+    input:str='whole', # 'crop' or 'whole'
+    size:int=224, # Side of the square that the network sees, in pixels
+)->tuple: # (left, top, right, bottom), in pixels of the image
+    "The part of an image that the network sees."
+    w, h = image_size
+    if input == 'whole': return 0, 0, w, h
+    wide, high, left, top = _placed(w, h, input, size)
+    right = left + size
+    bottom = top + size
+    return round(left*w/wide), round(top*h/high), round(right*w/wide), round(bottom*h/high)
 
 # %% ../nbs/04_images.ipynb #9c8d275f
 def load_view(
