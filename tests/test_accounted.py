@@ -272,7 +272,7 @@ def test_defects_that_vanish_are_counted(tmp_path, call):
         save(grey8(part(50 + i, 300)[0]), root/'bad'/f'{i}.png'); save(m, root/'masks'/f'{i}.png')
     code, err, out = call('wepadim_run', '--data_path', root, '--save_path', tmp_path/'r', *SMALL)
     assert code == 0 and '2 of 4 defects are lost' in out and not err, (out, err)
-    assert result(tmp_path/'r')['masks'] == dict(without_mask=0, defects=4, defects_lost=2, images_lost=0, lost_in=['bad/0.png', 'bad/1.png'])
+    assert result(tmp_path/'r')['masks'] == dict(without_mask=0, defects=4, defects_lost=2, images_lost=0, lost_in=['bad/0.png', 'bad/1.png'], resolution='input')
 
 
 # ---------- the same picture ----------

@@ -152,6 +152,7 @@ class Watcher:
 @patch
 def _begin(self:Watcher, folders, on_alarm):
     "Give alarms again whose command may not have ended, and write what the tables are made with."
+    for half in self.out.rglob('.*.tmp'): half.unlink()   # of a process that was killed while it wrote
     if on_alarm:
         for id, (name, score) in self.journal.alarms.items(): self._raise_alarm(id, name, score)
     record = about(self.model, [], self.out, {}, {})
