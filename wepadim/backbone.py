@@ -174,6 +174,7 @@ def _load(self:Backbone, weights):
     self.weights = select_weights(weights, self.net, self.stages, self.source)
     self.net.load_state_dict(self.weights, strict=False, assign=True)
 
+# %% ../nbs/21_backbone.ipynb #5f543439
 @patch
 def _build(self:Backbone, weights):
     "Build the network, load its weights, and write it down as steps if that is possible."

@@ -183,6 +183,7 @@ _Workers = Annotated[int|str, BeforeValidator(_workers)]
 _Selection = Literal['none', 'synthetic', 'test_labels']
 _Metrics = Annotated[tuple[str, ...], AfterValidator(_each_once)]
 _Engine = Literal['torch', 'openvino']
+_RunName = Annotated[str, Field(pattern=r'^[\w][\w.+-]*$', max_length=200)]|None
 _Precision = Literal['float32', 'bfloat16']
 _Accept = Annotated[tuple[Literal[_OPTIONS], ...], AfterValidator(_each_once)]
 
@@ -213,8 +214,7 @@ class RunSettings(_Strict):
         'or bad_images, which cannot be read and are left out')
     cache_dir: str|None = _field(None, 'folder in which searches keep feature maps for the next one; None: nowhere')
     save_path: str = _field('./results', 'folder that holds all runs')
-    run_name: str|None = _field(None, 'folder of this run; None: named after the data and the settings',
-                                pattern=r'^[\w][\w.+-]*$', max_length=200)
+    run_name: _RunName = _field(None, 'folder of this run; None: named after the data and the settings')
     save_model: bool = _field(False, 'keep the fitted detector of every category')
     heatmaps: int = _field(4, 'heat maps to draw for each category', ge=0, le=1000)
 

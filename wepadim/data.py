@@ -267,6 +267,7 @@ def _ahead(images, batch_size:int, threads:int)->int:
     if not hasattr(images, '__len__'): return 1
     return max(1, -(-2*threads//batch_size))
 
+# %% ../nbs/15_data.ipynb #daad2247
 def batches(
     images, # Any iterable of what `load_image` takes
     input:str='whole', # 'crop' or 'whole'

@@ -110,6 +110,7 @@ def _conv(ops, options, parameters, x):
         y = ops.group_convolution(x, of_groups, stride, padding, padding, [1, 1], rule)
     return ops.add(y, bias[None, :, None, None])
 
+# %% ../nbs/20_engines.ipynb #0e6b0a41
 def _max_pool(ops, options, _, x):
     size, stride, padding = ([options[name]]*2 for name in ('size', 'stride', 'padding'))
     return ops.max_pool(x, stride, [1, 1], padding, padding, size).output(0)

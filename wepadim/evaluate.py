@@ -271,14 +271,12 @@ def run_category(
     labels = [s.label for s in cat.test]
     gpu = worker_gpu(run.gpu_id)
     with watch('masks'): truth = read_truth(cat, settings, 'large_masks' in run.accept, run.metric_resolution)
-    with watch('build'): model = WEPaDiM(
-        settings, weights=run.weights, gpu_id=gpu, engine=run.engine, precision=run.precision,
-        memory_budget=run.memory_budget)
+    options = dict(weights=run.weights, gpu_id=gpu, engine=run.engine, precision=run.precision)
+    with watch('build'): model = WEPaDiM(settings, memory_budget=run.memory_budget, **options)
     with watch('fit'): model.fit(_paths(cat.train), run.train_batch_size, progress)
     with watch('predict'): p = model.predict(_paths(cat.test), run.test_batch_size, progress)
-    with watch('metrics'):
-        pixels = truth.labels()
-        metrics, overlaps = all_metrics(labels, p, pixels)
+    pixels = truth.labels()
+    with watch('metrics'): metrics, overlaps = all_metrics(labels, p, pixels)
     result = {
         'class': cat.name,
         **metrics,

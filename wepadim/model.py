@@ -337,6 +337,7 @@ def _network_from(tensors, meta, path):
     about = meta['network']
     return read_steps(about, weights, path) if about else weights
 
+# %% ../nbs/36_model.ipynb #3be8da26
 @patch(cls_method=True)
 def load(cls:WEPaDiM,
     path, # The folder that `save` wrote
