@@ -113,5 +113,6 @@ def shrink(
     height:int, # New height
 )->np.ndarray: # [height, width, 3], uint8
     "A picture in another size by the Lanczos filter, in the faster way."
-    if next(_seen) < _FEW: return np.asarray(im.resize((width, height), Image.Resampling.LANCZOS))
-    return resized(np.asarray(im), width, height)
+    if next(_seen) >= _FEW: return resized(np.asarray(im), width, height)
+    smaller = im.resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(smaller)
