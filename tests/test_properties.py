@@ -175,8 +175,9 @@ def test_presorted_parts_and_alarms_are_their_definitions(seed, values, n_good, 
     m = image_metrics(labels, scores)
     assert m['pg2'] == pytest.approx(max((good < t).mean() for t in every if (bad < t).sum()*100 <= 2*n_bad), abs=1e-9)
     assert m['pb2'] == pytest.approx(max((bad >= t).mean() for t in every if (good >= t).sum()*100 <= 2*n_good), abs=1e-9)
-    a = alarm_metrics(labels, scores >= every[0])
-    assert a == dict(recall_at_threshold=1., false_alarm_rate_at_threshold=1.)
+    for threshold in (every[0], every[len(every)//2]):
+        a = alarm_metrics(labels, scores >= threshold)
+        assert a == dict(recall_at_threshold=(bad >= threshold).mean(), false_alarm_rate_at_threshold=(good >= threshold).mean())
     assert image_metrics(labels[:n_good], good)['pg2'] is None and alarm_metrics(labels[:n_good], good > 0)['recall_at_threshold_reason']
 
 

@@ -9,6 +9,7 @@ __all__ = ['pair_models', 'pair_scores', 'places', 'image_differences', 'wins', 
 # %% ../nbs/64_compare.ipynb #3a35c965
 import base64, html, io
 from pathlib import Path
+from zlib import crc32
 
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
 
@@ -141,7 +142,7 @@ def _drawn(table:pd.DataFrame, rng)->pd.DataFrame:
 def bootstrap(
     table:pd.DataFrame, # From `pair_scores`
     n:int=1000, # Draws
-    seed:int=1024, # Of the draws
+    seed=1024, # Of the draws: a number, or several
 )->dict: # {metric: [n], differences b - a}; without metrics that are undefined
     "How the differences of metrics vary with the test images."
     rng = np.random.default_rng(seed)
@@ -157,7 +158,7 @@ def bootstrap(
 # %% ../nbs/64_compare.ipynb #b4df0811
 def _verdict(key:str, low:float, high:float)->str:
     "Which run is better, if the interval says so."
-    if key == 'false_alarm_rate_at_threshold': low, high = -high, -low
+    if METRICS[key].lower_is_better: low, high = -high, -low
     if low > 0: return 'b'
     return 'a' if high < 0 else 'not decided'
 
@@ -230,10 +231,12 @@ def _overlays(a, b, models:tuple, name:str, table:pd.DataFrame)->str:
     detectors = dict(a=_model_of(a, models[0], name), b=_model_of(b, models[1], name))
     without = [run for run, model in detectors.items() if model is None]
     if without: return f'<p>No overlays: run {" and ".join(without)} kept no models; run again with --save_model.</p>'
-    try: there = _paths(a, name)
-    except InputError as e: return f'<p>No overlays: {html.escape(str(e))}</p>'
     titles = [f'{Path(image).name} {change:+.2f}' for image, change in most['place'].items()]
-    fig = overlay_figure([there[image] for image in most.index], detectors, titles)
+    try:
+        there = _paths(a, name)
+        fig = overlay_figure([there[image] for image in most.index], detectors, titles)
+    except KeyError as e: return f'<p>No overlays: {html.escape(str(e))} is not in the data any more.</p>'
+    except InputError as e: return f'<p>No overlays: {html.escape(str(e))}</p>'
     png = io.BytesIO()
     fig.savefig(png)
     plt.close(fig)
@@ -244,6 +247,14 @@ def _section(title:str, *parts)->str:
     "A part of the page: a title, tables and HTML."
     shown = [p if isinstance(p, str) else p.to_html(border=0, na_rep='-', float_format='%.4g') for p in parts]
     return '\n'.join([f'<h2>{html.escape(title)}</h2>', *shown])
+
+# %% ../nbs/64_compare.ipynb #eba4f587
+def _refuse_other_rules(of_a:dict, of_b:dict, a, b):
+    "An `InputError` if two results were not measured by the same rules."
+    rules_a, rules_b = of_a['metric_rules']['resolution'], of_b['metric_rules']['resolution']
+    if rules_a == rules_b: return
+    raise InputError(f'{a} has metrics at the resolution of the {rules_a}, {b} at that of the {rules_b}: '
+                     'run one of them again with the other --metric_resolution')
 
 # %% ../nbs/64_compare.ipynb #dd224677
 def compare_category(
@@ -256,7 +267,8 @@ def compare_category(
     "Compare two runs on one category."
     table = image_differences(pair_scores(a, b, models, name))
     of_a, of_b = _result(a, models[0], name), _result(b, models[1], name)
-    draws = bootstrap(table)
+    _refuse_other_rules(of_a, of_b, a, b)
+    draws = bootstrap(table, seed=(1024, crc32(name.encode())))   # categories are drawn apart from each other
     rows = pd.DataFrame(metric_rows(of_a, of_b, draws))
     write_table(rows, out, f'{models[0]}_{name}_metrics', f'{name}: two runs compared, in percent.')
     write_atomic(out/f'{models[0]}_{name}_images.csv', table.to_csv())

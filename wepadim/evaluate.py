@@ -93,7 +93,7 @@ class Truth:
 class _Seen(NamedTuple):
     "What became of one mask."
     view: np.ndarray # [S, S], bool: in the network's view
-    own: np.ndarray # [h, w], bool: the part that the network sees, in the mask's own pixels
+    own: np.ndarray|None # [h, w], bool: the part that the network sees, in the mask's own pixels; None: not wanted
     n_lost: int # defects that no metric counts
     n: int # all defects
 
@@ -105,7 +105,8 @@ def _seen_mask(sample, settings:Settings, large:bool, resolution:str)->_Seen:
         raise InputError(f'{sample.masks[0]}: the mask of a defective image is empty; {advice}')
     geometry = settings.input, settings.image_size
     n_lost, n = lost_regions(mask, *geometry, resolution)
-    return _Seen(mask_view(mask, *geometry), seen_mask(mask, *geometry), n_lost, n)
+    own = seen_mask(mask, *geometry) if resolution == 'mask' else None   # a view would keep the whole mask
+    return _Seen(mask_view(mask, *geometry), own, n_lost, n)
 
 def _empty_mask(sample, settings:Settings)->np.ndarray:
     "[h, w], bool: the mask of a good image, in the image's own pixels."

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Extremes', 'extremes', 'range_of', 'find_value_range', 'what_is_beyond', 'usual_range', 'to_8_bits', 'load_image',
-           'image_size', 'crop_geometry', 'network_view', 'seen_box', 'load_view']
+           'image_size', 'crop_geometry', 'network_view', 'view_box', 'seen_box', 'load_view']
 
 # %% ../nbs/04_images.ipynb #fabba9b4
 from concurrent.futures import ThreadPoolExecutor
@@ -228,18 +228,26 @@ def network_view(
     return resized.crop((left, top, left + size, top + size))
 
 # %% ../nbs/04_images.ipynb #c1d4907b
+def view_box(
+    image_size:tuple, # (width, height)
+    input:str='whole', # 'crop' or 'whole'
+    size:int=224, # Side of the square that the network sees, in pixels
+)->tuple: # (left, top, right, bottom), float, in pixels of the image
+    "The part of an image that the network sees."
+    w, h = image_size
+    if input == 'whole': return 0., 0., float(w), float(h)
+    wide, high, left, top = _placed(w, h, input, size)
+    x = w/wide
+    y = h/high
+    return left*x, top*y, (left + size)*x, (top + size)*y
+
 def seen_box(
     image_size:tuple, # (width, height)
     input:str='whole', # 'crop' or 'whole'
     size:int=224, # Side of the square that the network sees, in pixels
-)->tuple: # (left, top, right, bottom), in pixels of the image
-    "The part of an image that the network sees."
-    w, h = image_size
-    if input == 'whole': return 0, 0, w, h
-    wide, high, left, top = _placed(w, h, input, size)
-    right = left + size
-    bottom = top + size
-    return round(left*w/wide), round(top*h/high), round(right*w/wide), round(bottom*h/high)
+)->tuple: # (left, top, right, bottom), in whole pixels of the image
+    "The same, for cutting it out."
+    return tuple(round(edge) for edge in view_box(image_size, input, size))
 
 # %% ../nbs/04_images.ipynb #9c8d275f
 def load_view(

@@ -8,11 +8,14 @@ __all__ = ['compiled', 'resized', 'shrink']
 # %% ../nbs/03_loops.ipynb #84b32068
 from functools import lru_cache, wraps
 from itertools import count
+from threading import Lock
 
 import numpy as np
 from PIL import Image
 
 # %% ../nbs/03_loops.ipynb #22196c92
+_one_at_a_time = Lock()
+
 @lru_cache
 def _machine_code(f):
     "A function as numba compiles it."
@@ -25,7 +28,9 @@ def compiled(
 ): # The same function
     "Make a function fast: it is compiled when it is called for the first time."
     @wraps(f)
-    def run(*args): return _machine_code(f)(*args)
+    def run(*args):
+        with _one_at_a_time: fast = _machine_code(f)   # threads that come at once get the same
+        return fast(*args)
     return run
 
 # %% ../nbs/03_loops.ipynb #ae423dd7

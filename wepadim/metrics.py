@@ -248,6 +248,7 @@ class Metric(NamedTuple):
     ranks: bool = False # do searches and reports compare configurations by it?
     in_table: bool = True # is it a column of a run's table?
     searched: bool = True # does a search compute it unasked?
+    lower_is_better: bool = False
 
 def _curve_auroc(curve): return area(curve.ranking)
 def _curve_ap(curve): return _ap(curve.counts)
@@ -267,7 +268,7 @@ METRICS = { # {key in result files: metric}
     'pg2': Metric('PG2', 'image', _curve_pg),
     'pb2': Metric('PB2', 'image', _curve_pb),
     'recall_at_threshold': Metric('recall', 'alarm', recall),
-    'false_alarm_rate_at_threshold': Metric('false alarms', 'alarm', false_alarm_rate),
+    'false_alarm_rate_at_threshold': Metric('false alarms', 'alarm', false_alarm_rate, lower_is_better=True),
     'pixel_auc': Metric('pixel AUROC', 'pixel', _curve_auroc, ranks=True),
     'pixel_ap': Metric('pixel AP', 'pixel', _curve_ap, in_table=False),
     'pixel_f1_max': Metric('pixel F1-max', 'pixel', _curve_f1_max, in_table=False),

@@ -174,6 +174,8 @@ def fit(self:WEPaDiM,
 def _fit_to(self:WEPaDiM, X, working, batch_size):
     "Fit to the embeddings [N, P, C] of good images, with so many GiB of working memory."
     self.gaussian = None   # frees the Gaussians of an earlier fit: there is room for one
+    self.train_scores = self.threshold = self.scale = None
+    self.thresholds = {}
     self.gaussian = fit_gaussian(X, self.embedding.grid, self.settings, working)
     d = self.gaussian.left_out
     if d is None: return self

@@ -131,7 +131,8 @@ def shown_picture(
     value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
 )->Image.Image: # RGB, in the proportions of the view
     "The part of an image that a map is of, for people to look at."
-    im = load_image(image, value_range)
+    enough = max_side if input == 'whole' else None   # of a large JPEG
+    im = load_image(image, value_range, enough)
     if input == 'crop': im = network_view(im, 'crop', side)
     im.thumbnail((max_side, max_side))
     return im

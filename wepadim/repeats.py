@@ -11,6 +11,7 @@ from copy import copy
 import numpy as np
 
 from .config import RunSettings
+from .errors import InputError
 from .evaluate import Outcome, all_metrics, mean_metric
 from .metrics import METRICS
 from .spill import collect
@@ -25,7 +26,8 @@ def subsample(
 )->np.ndarray: # Rising positions
     "The training images of one repeat."
     rng = np.random.default_rng((seed, k))
-    size = max(2, round(PART*n))
+    size = min(round(PART*n), n - 1)
+    if size < 2: raise InputError(f'repeats: {n} training images leave no smaller sample of at least 2; add some')
     return np.sort(rng.choice(n, size, replace=False))
 
 # %% ../nbs/46_repeats.ipynb #fbe4ecc1

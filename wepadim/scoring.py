@@ -13,7 +13,7 @@ from pathlib import Path
 from fastcore.basics import patch
 
 from .errors import CannotWrite, InputError, relative_path, write_atomic, write_json
-from .page import draw, page_entry, picture_files, write_page
+from .page import PICTURE_FOLDERS, draw, page_entry, picture_files, write_page
 from .tables import (
     MARK, REGION_COLUMNS, about, coco, columns_of, csv_lines, maker_of, region_rows, results_of)
 
@@ -169,8 +169,6 @@ def _drawn_before(
     return set(filter(_is_plain_png, names))
 
 # %% ../nbs/58_scoring.ipynb #6d5d1873
-_FOLDERS = 'heatmaps', 'report_files/heat', 'report_files/part', 'report_files'
-
 def _clear_heatmaps(
     out, # Folder of scores.csv and heatmaps/
     keep, # File names of heat maps that stay
@@ -180,7 +178,7 @@ def _clear_heatmaps(
     old = _drawn_before(out) - set(keep)
     for name in old:
         for file in ('report.html', *picture_files(name)): (out/file).unlink(missing_ok=True)
-    for folder in map(out.joinpath, _FOLDERS):
+    for folder in map(out.joinpath, PICTURE_FOLDERS):
         is_empty = folder.is_dir() and not any(folder.iterdir())
         if is_empty: folder.rmdir()
 

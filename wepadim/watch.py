@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from .errors import CannotWrite, InputError, say, write_json
 from .line import Alarms, Arrivals, Drift, append_whole, picture_key, when_there_is_room
-from .page import draw, page_entry, write_page
+from .page import PICTURE_FOLDERS, draw, page_entry, write_page
 from .scoring import WATCHED, heatmap_names
 from .tables import (
     MARK, REGION_COLUMNS, about, columns_of, csv_lines, maker_of, region_rows, results_of)
@@ -148,11 +148,23 @@ class Watcher:
         self.page_of = 0         # how many were scored when the page was written
         self._begin(folders, on_alarm)
 
+# %% ../nbs/60_watch.ipynb #b8765430
+def _clear_halves(
+    out:Path, # Folder of the tables
+    watched, # Folders that are watched
+):
+    "Delete what a process that was killed has left half-written, but nothing of whoever sends the pictures."
+    ours = [out/folder for folder in PICTURE_FOLDERS]
+    others = {Path(folder).resolve() for folder in watched}
+    if out.resolve() not in others: ours.append(out)
+    for folder in ours:
+        for half in folder.glob('.*.tmp'): half.unlink()
+
 # %% ../nbs/60_watch.ipynb #8e713bf8
 @patch
 def _begin(self:Watcher, folders, on_alarm):
     "Give alarms again whose command may not have ended, and write what the tables are made with."
-    for half in self.out.rglob('.*.tmp'): half.unlink()   # of a process that was killed while it wrote
+    _clear_halves(self.out, folders)
     if on_alarm:
         for id, (name, score) in self.journal.alarms.items(): self._raise_alarm(id, name, score)
     record = about(self.model, [], self.out, {}, {})
