@@ -171,6 +171,7 @@ def metric_rows(
     rows = []
     for key, metric in METRICS.items():
         x, y = of_a.get(key), of_b.get(key)
+        if x is None and y is None: continue   # such as pixel metrics without masks
         row = {'metric': metric.label, 'a': percent(x), 'b': percent(y)}
         row['b - a'] = None if None in (x, y) else percent(y - x)
         row |= _interval(key, draws.get(key))
@@ -205,18 +206,18 @@ def overlay_figure(
     titles:list, # One an image
 ):
     "Images above their overlays; returns the figure."
-    fig, axs = figure(1 + len(detectors), len(paths), (1.9, 2), pictures=True)
+    fig, axs = figure(1 + len(detectors), len(paths), (2, 2.2), pictures=True)
     first = next(iter(detectors.values()))
     for ax, path, title in zip(axs[0], paths, titles):
         ax.imshow(load_image(path, first.settings.value_range))
-        ax.set_title(as_drawn(title), fontsize=7)
+        ax.set_title(as_drawn(title), fontsize=9)
     for row, (run, model) in zip(axs[1:], detectors.items()):
         s = model.settings
         maps = model.predict(paths).maps
         scale = model.scale or (float(maps.min()), float(maps.max()))
         for ax, path, one in zip(row, paths, maps):
             ax.imshow(overlay(path, one, scale, s.input, value_range=s.value_range))
-            ax.set_title(run, fontsize=7)
+            ax.set_title(run, fontsize=9)
     return fig
 
 # %% ../nbs/66_compare.ipynb #12f8dd07

@@ -219,7 +219,7 @@ def show_maps(
         im = load_image(images[i], value_range)
         view = network_view(im, input, len(maps[i]))
         above[i].imshow(view)
-        if titles is not None: above[i].set_title(as_drawn(titles[i]), fontsize=8)
+        if titles is not None: above[i].set_title(as_drawn(titles[i]), fontsize=9)
         mask = None if masks is None else masks[i]
         _show_map(below[i], view, maps[i], scale, mask)
     colours = mpl.cm.ScalarMappable(mpl.colors.Normalize(*scale), HEAT)
