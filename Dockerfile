@@ -19,7 +19,7 @@ WORKDIR /work
 # the base's packages keeps the PyTorch of a CUDA image.
 COPY --chown=wepadim settings.ini setup.py README.md ./
 RUN python3 -m venv --system-site-packages /opt/wepadim \
- && python3 -c "import configparser, shlex; c = configparser.ConfigParser(delimiters=['=']); c.read('settings.ini'); print('\n'.join(r for k in ('requirements', 'demo_requirements', 'cluster_requirements') for r in shlex.split(c['DEFAULT'][k])))" > /tmp/requirements.txt \
+ && python3 -c "import configparser, shlex; c = configparser.ConfigParser(delimiters=['=']); c.read('settings.ini'); print('\n'.join(r for k in ('requirements', 'demo_requirements', 'cluster_requirements', 'openvino_requirements') for r in shlex.split(c['DEFAULT'][k])))" > /tmp/requirements.txt \
  && pip install --requirement /tmp/requirements.txt
 
 COPY --chown=wepadim . .

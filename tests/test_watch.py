@@ -208,3 +208,19 @@ def test_what_is_refused(model, pictures, start, tmp_path, call):
     assert code == 2 and 'the tables of a watched folder' in err[0]
     code, err, out = watch('--threshold', '3')
     assert code == 2 and 'rows of another model, threshold or version' in err[0]
+
+
+def test_compose_file_runs_the_watcher():
+    "The example compose file names a command, flags and folders that exist."
+    import yaml
+    from wepadim.tools import _predict_parser
+    root = Path(__file__).resolve().parents[1]
+    line = yaml.safe_load((root/'compose.yaml').read_text())['services']['line']
+    program, *flags = line['command']
+    assert f'{program}=' in (root/'settings.ini').read_text()
+    args = _predict_parser().parse_args(flags)
+    assert args.watch and args.engine == 'openvino'
+    mounted = [v.split(':')[1] for v in line['volumes']]
+    for path in (args.model, *args.images, args.out):
+        assert any(path == m or path.startswith(m + '/') for m in mounted), path
+    assert 'openvino_requirements' in (root/'Dockerfile').read_text()   # for --engine openvino
