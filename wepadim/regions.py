@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
-from scipy import ndimage
 
 from .images import image_size, view_box
 
@@ -44,6 +43,7 @@ _CORNERS_TOUCH = np.ones((3, 3), bool)
 def _outline(amap, inside, threshold, to_picture)->tuple:
     "The border of one region as polygons, without its holes."
     from contourpy import contour_generator   # it comes with Matplotlib
+    from scipy import ndimage
     low = amap.min() - 1
     near = ndimage.binary_dilation(inside, _CORNERS_TOUCH)   # no other region: it would touch this one
     z = np.where(near, amap, low)
@@ -64,6 +64,7 @@ def find_regions(
     outlines:bool=False, # Borders too?
 )->list: # `Region`s, the highest score first
     "The connected regions above the threshold, at a side or a corner."
+    from scipy import ndimage   # here, because a command's help needs no regions
     labels, n = ndimage.label(amap >= threshold, _CORNERS_TOUCH)
     left, top, right, bottom = view_box(size, input, len(amap))
     scale = np.array([(right - left)/amap.shape[1], (bottom - top)/amap.shape[0]])
@@ -89,5 +90,6 @@ def outline_mask(
     thickness:int=1, # Of the line, in pixels, inside the regions
 )->np.ndarray: # [h, w], bool: the line
     "The inner border of regions; at the edge of a picture they are open."
+    from scipy import ndimage
     inner = ndimage.binary_erosion(mask, _CORNERS_TOUCH, iterations=thickness, border_value=1)
     return mask & ~inner
