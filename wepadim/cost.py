@@ -26,7 +26,8 @@ def cpu_name(
     except OSError: text = ''
     found = re.search(r'^model name\s*:(.*)', text, re.M)
     name = found[1].strip() if found else platform.processor() or platform.machine()
-    return f'{name}, {torch.get_num_threads()} threads'
+    n = torch.get_num_threads()
+    return f"{name}, {n} thread{'s' if n > 1 else ''}"
 
 # %% ../nbs/70_cost.ipynb #7a8c3074
 def ms_an_image(
