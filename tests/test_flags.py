@@ -93,6 +93,7 @@ KINDS = {
     'phase 2': ('wepadim_phase2', [{**PHASE, 'models': LITE, 'save_model': True, 'heatmaps': 1, 'metric_resolution': 'mask', 'repeats': 2, 'best_from': '{best}'}], {}),
     'ablation': ('wepadim_ablation', [{**PHASE, **CACHE, 'save_path': None, 'model': LITE, 'save_dir_base': '{tmp}/a', 'base_params': 'pixel', 'best_from': '{best}', 'selection': 'test_labels', 'wavelet_types': 'db2', 'wavelet_levels': 2,
                                        'gaussian_sigmas': 2, 'cov_reg_epsilons': .2}], {}),
+    'paper': ('wepadim_paper', [{**RUN, 'classes': None, 'data_path': '{sets}', 'models': LITE, 'repeats': 2, 'save_path': '{tmp}/a'}], {}),
     'report': ('wepadim_report', [dict(results='{results}', out='{tmp}/report')], {}),
     'predict': ('wepadim_predict', [dict(model='{model}', images='{data}/cell/test/hole', out='{tmp}/p', threshold=3.5, skip_bad_images=True, no_heatmaps=True, coco=True, batch_size=3, gpu_id=0, engine='openvino', precision='bfloat16')], dict(watch=True, interval=2, on_alarm='true')),   # a line is tested in test_watch.py
     'check': ('wepadim_check', [dict(root='{data}', dataset_type='mvtec', large_masks=True)], {}),
@@ -108,7 +109,9 @@ def places(painted_cells, tmp_path_factory):
     run = RunSettings(data_path=str(painted_cells), save_path=str(root/'results'), run_name='found')
     run_phase1(base, run, 'custom', dict(sigma=[1., 3.]))
     WEPaDiM(base).fit(painted_cells/'cell'/'train'/'good').save(root/'model')
-    return dict(data=painted_cells, weights=find_weights(LITE), model=root/'model', results=root/'results', best=root/'results'/'found')
+    (root/'sets'/'MVTec').mkdir(parents=True)
+    (root/'sets'/'MVTec'/'bottle').symlink_to(painted_cells/'cell')
+    return dict(sets=root/'sets', data=painted_cells, weights=find_weights(LITE), model=root/'model', results=root/'results', best=root/'results'/'found')
 
 
 def words(command, flags, places, tmp):

@@ -106,6 +106,7 @@ def run_phase1(
     metric:str='img_auc', # What a sequential search goes by
     progress:bool=False, # Show a progress bar?
     extra:dict|None=None, # More for config.json
+    on_pass=None, # See `run_search`; a sequential search does not call it
 )->tuple: # (configurations, folder of the run)
     "A search by the name of its grid."
     grid = search_identity(base, name, axes, metric)
@@ -116,7 +117,7 @@ def run_phase1(
     folder = run_folder([base], run, grid)
     with run_lock(folder):
         if name == 'sequential': found = run_sequential(base, run, metric, progress, extra)
-        else: found = run_search(base, grid, run, progress, extra)
+        else: found = run_search(base, grid, run, progress, extra, on_pass)
         if selects: run_selection(base, grid, run, found, folder/base.backbone)
     return found, folder
 
@@ -177,6 +178,7 @@ def run_phase2(
     best_from:str='', # See `best_params`
     progress:bool=False, # Show progress bars?
     extra:dict|None=None, # More for config.json
+    on_outcome=None, # See `run_single`
     **changes, # Settings that win
 )->list: # (column, summary, folder)
     "Both columns of the best parameters, with each backbone, on every category."
@@ -190,6 +192,6 @@ def run_phase2(
         about = {**(extra or {}), 'best_for': column, 'best_from': best_from or 'published'}
         named = dict(models=(detector.backbone,), run_name=phase2_name(run, column, best_from))
         one = run.model_copy(update=named)
-        [summary] = run_single([detector], one, progress=progress, extra=about)
+        [summary] = run_single([detector], one, progress=progress, on_outcome=on_outcome, extra=about)
         done.append((column, summary, run_folder([detector], one)))
     return done

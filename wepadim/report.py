@@ -289,18 +289,20 @@ def show_categories(
     table:pd.DataFrame, # Rows of `category_table` of one run and backbone
     ax=None, # Axes to draw on; None: a new figure
 ): # The axes
-    "Bars of image AUROC, pixel AUROC and AUPRO, in percent, of each category."
-    table = table.set_index('category')[list(_METRICS.values())].astype(float)
-    width = max(5, 1 + .8*len(table))
-    ax = ax or figure(1, 1, (width, 3))[1][0, 0]
+    "Bars of image AUROC, pixel AUROC, AUPRO and AUPIMO, in percent, of each category, as far as they are there."
+    colours = dict(zip((*_METRICS.values(), _IN_TABLE['aupimo']), (GOOD, BAD, '#999999', 'black')))
+    table = table.set_index('category')[list(colours)].astype(float).dropna(axis=1, how='all')
+    figure_width = max(5, 1 + .8*len(table))
+    ax = ax or figure(1, 1, (figure_width, 3))[1][0, 0]
     x = np.arange(len(table))
-    colours = (GOOD, BAD, '#999999')
-    for i, (metric, colour) in enumerate(zip(table.columns, colours)):
-        ax.bar(x + .27*(i - 1), table[metric], .27, label=metric, color=colour)
+    width = .8/max(1, len(table.columns))
+    for i, metric in enumerate(table):
+        middle = (i + .5)*width - .4
+        ax.bar(x + middle, table[metric], width, label=metric, color=colours[metric])
     names = [as_drawn(category) for category in table.index]
     ax.set_xticks(x, names, rotation=30, ha='right')
     ax.set(ylabel='%', ylim=(0, 125))   # room for the legend
-    ax.legend(loc='upper center', ncols=3, fontsize=7)
+    ax.legend(loc='upper center', ncols=4, fontsize=7)
     return ax
 
 # %% ../nbs/61_report.ipynb #3b7fa950

@@ -295,6 +295,7 @@ def run_search(
     run:RunSettings, # Data, categories, device, folder
     progress:bool=False, # Show a progress bar, with the time left and the best so far?
     extra:dict|None=None, # More for config.json
+    on_pass=None, # Called without arguments after each pass, also one that was on disk
 )->list: # What `averaged` gives
     "Every configuration of a grid on all categories, resuming where it was stopped."
     for setting in grid: check_choice(setting, (*SEARCHED, *EXTRA_SEARCHED), 'setting to search')
@@ -310,6 +311,7 @@ def run_search(
             _add(by_config, category, content)
             shown.set_postfix_str(f'{category}, {_best_so_far(by_config)}', refresh=False)
             shown.update()
+            if on_pass: on_pass()
         done, failed, watch = _search_all(configs, run, names, folder/'passes', count)
         found = averaged(_finished_only(by_config, done, failed), asked)
         _write_summary(folder, base, found, done, failed, watch)
