@@ -42,10 +42,10 @@ def shell():
 @pytest.fixture
 def call(capsys):
     "Run a command in this process: (exit code, lines of stderr, stdout)."
-    from wepadim import cli, compare, paper, tools
+    from wepadim import cli, tools
     def run(command, *argv):
         capsys.readouterr()
-        module = next(m for m in (cli, tools, compare, paper) if command in m.__all__)
+        module = next(m for m in (cli, tools) if command in m.__all__)
         try: code = getattr(module, command)([str(a) for a in argv]) or 0
         except SystemExit as e: code = e.code or 0
         out, err = capsys.readouterr()

@@ -4,7 +4,7 @@ import csv, os, re, shutil, signal, subprocess, sys, time
 import pytest
 
 LITE = 'efficientnet-lite0'
-START = [sys.executable, '-c', 'from wepadim.paper import wepadim_paper; wepadim_paper()']
+START = [sys.executable, '-c', 'from wepadim.tools import wepadim_paper; wepadim_paper()']
 TIMES = ('fit s', 'ms an image, batch 1', 'ms an image, batch 16') # columns of cost.csv that another run changes
 
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ANCHORS', 'worst', 'category_rows', 'worst_rows', 'mean_rows', 'oracle_rows', 'spread_rows', 'cost_rows',
-           'write_paper', 'wepadim_paper']
+           'write_paper', 'make_paper']
 
 # %% ../nbs/74_paper.ipynb #df45d951
 import html, sys
@@ -17,7 +17,7 @@ from . import __version__
 from .config import BACKBONES, RunSettings
 from .errors import check_choice, write_atomic, write_json
 from .evaluate import percent
-from .flags import Parser, add_flags, add_overwrite, command, finish, flags_given, new_parser, show
+from .flags import show
 from .metrics import METRICS
 from .provenance import provenance
 from .report import PUBLISHED, write_table
@@ -254,23 +254,6 @@ def write_paper(
         sections.append(_section(name, title, caption, table))
     return write_atomic(Path(out)/'paper.html', '\n'.join([_HEAD, *sections, '']))
 
-# %% ../nbs/74_paper.ipynb #7043bc06
-_SHARED = ('weights', 'repeats', 'limit', 'train_batch_size', 'test_batch_size', 'gpu_id', 'engine', 'precision',
-           'memory_budget', 'workers', 'accept') # flags that all runs take
-
-def _paper_parser()->Parser:
-    p = new_parser(
-        'wepadim_paper',
-        "The paper's table and the honest one: run the fixed preset, phase 1 and phase 2 on all of MVTec AD and VisA "
-        'that is here, and write one page beside the published figures. Run it again to go on after an interruption.',
-        'wepadim_paper --data_path data --models resnet18')
-    p.add_argument('--data_path', default='./data', help='folder with MVTec AD and VisA in it (default: ./data)')
-    p.add_argument('--models', nargs='+', metavar='MODEL', help='backbones (default: all whose weights are here)')
-    p.add_argument('--run_name', default='paper', metavar='NAME', help='folder of this run (default: paper)')
-    add_overwrite(p)
-    add_flags(p, RunSettings, (*_SHARED, 'save_path'))
-    return p
-
 # %% ../nbs/74_paper.ipynb #602e7e0f
 def _say_done(bar):
     "A function that says what a step has found, without breaking the bar."
@@ -291,29 +274,23 @@ def _run_all(plan:list)->tuple:
         return run_suite(plan, tick, _say_done(bar))
 
 # %% ../nbs/74_paper.ipynb #3e8f2d88
-def _settings_of(args, folder:Path)->RunSettings:
-    "What all runs share: the flags, and where they lie."
-    given = flags_given(args, RunSettings)
-    values = {name: given[name] for name in _SHARED if name in given}
-    names = args.models or models_here(values.get('weights'))
-    for name in names: check_choice(name, BACKBONES, 'backbone')
-    return RunSettings(models=names, save_path=str(folder/'runs'), **values)
-
-@command
-def wepadim_paper(
-    argv=None, # Arguments; None: those of the process
-):
+def make_paper(
+    data_path, # Folder with MVTec AD and VisA in it
+    folder, # Of this run
+    models=None, # Backbones; None: all whose weights are here
+    overwrite:bool=False, # Delete an earlier run first?
+    **shared, # Fields of `RunSettings` that all runs take
+)->dict: # {what failed: why}
     "The paper's table and the honest one, on all data and backbones that are here."
-    args = _paper_parser().parse_args(argv)
-    sets, others = find_data_sets(args.data_path)
-    place = flags_given(args, RunSettings)
-    named = RunSettings(run_name=args.run_name, save_path=place.get('save_path', './results'))
-    folder = Path(named.save_path)/named.run_name
-    run = _settings_of(args, folder)
-    if args.overwrite: clear_run(folder)
+    folder = Path(folder)
+    sets, others = find_data_sets(data_path)
+    names = models or models_here(shared.get('weights'))
+    for name in names: check_choice(name, BACKBONES, 'backbone')
+    run = RunSettings(models=names, save_path=str(folder/'runs'), **shared)
+    if overwrite: clear_run(folder)
     with run_lock(folder):
         plan = plan_suite(sets, run)
-        if not (folder/'config.json').is_file(): _open(folder, run, sets)   # by it --overwrite knows the folder
+        if not (folder/'config.json').is_file(): _open(folder, run, sets)   # by it `overwrite` knows the folder
         validate_suite(plan)
         _open(folder, run, sets)
         print(*_facts(sets, others, run.models, {}), sep='\n', flush=True)
@@ -321,7 +298,7 @@ def wepadim_paper(
         page = write_paper(done, _facts(sets, others, run.models, failed), folder)
     show(mean_rows(done))
     print(f'tables in {folder}, as a page: {page}')
-    finish('wepadim_paper', failed)
+    return failed
 
 # %% ../nbs/74_paper.ipynb #7c26b3ca
 def _open(folder:Path, run:RunSettings, sets:list):
