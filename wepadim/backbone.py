@@ -15,7 +15,7 @@ import torch
 from fastcore.basics import patch
 from torch import nn
 
-from .config import BACKBONES
+from .config import BACKBONES, sides
 from .engines import PRECISIONS, Colours, check_engine, make_engine
 from .errors import InputError, check_choice, digest, warn
 from .steps import Steps, run_stages, step_shapes, write_steps
@@ -99,12 +99,13 @@ def truncate_network(
 # %% ../nbs/21_backbone.ipynb #d955a679
 def layer_shapes(
     name:str, # One of `BACKBONES`
-    size:int=224, # Side of the input, in pixels
+    size=224, # Of the input, in pixels: one number for a square, or (width, height)
 )->list: # (C, H, W) of each layer
     "The shapes of the layers, worked out without weights or arithmetic."
+    width, height = sides(size)
     with torch.device('meta'):
         net, stages, layers = truncate_network(name)
-        image = torch.empty(1, 3, size, size)
+        image = torch.empty(1, 3, height, width)
         maps = run_stages(net.eval(), stages, layers, image)
     return [tuple(m.shape[1:]) for m in maps]
 
@@ -216,7 +217,7 @@ class _Modules:
 # %% ../nbs/21_backbone.ipynb #4744ef94
 @patch
 def shapes(self:Backbone,
-    size:int, # Side of the input, in pixels
+    size, # Of the input, in pixels: one number for a square, or (width, height)
 )->list: # (C, H, W) of each layer
     "The shapes of the maps."
     return step_shapes(self.steps, size) if self.steps else layer_shapes(self.name, size)

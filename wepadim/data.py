@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SEED', 'SKIPPED', 'first_few', 'detect_layout', 'categories', 'category', 'open_categories', 'limit', 'unreadable',
-           'readable', 'fingerprint', 'with_range', 'image_tensor', 'batches']
+           'readable', 'fingerprint', 'with_range', 'image_tensor', 'images_at_once', 'batches']
 
 # %% ../nbs/15_data.ipynb #e715e478
 import hashlib, os, re
@@ -20,6 +20,7 @@ from joblib import cpu_count
 
 from .errors import InputError, check_choice, digest, relative_path
 from .files import read_picture
+from .config import sides
 from .images import find_value_range, load_view
 from .layouts import LAYOUTS
 from .listed import elpv_root
@@ -254,9 +255,9 @@ def with_range(
 def image_tensor(
     image, # Anything `load_image` takes
     input:str='whole', # 'crop' or 'whole'
-    size:int=224, # Side of the square, in pixels
+    size=224, # Of the view, in pixels: one number for a square, or (width, height)
     value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
-)->torch.Tensor: # [3, size, size], uint8
+)->torch.Tensor: # [3, H, W], uint8
     "An image as the network's input, not yet normalised."
     values = load_view(image, input, size, value_range)
     return torch.tensor(values).permute(2, 0, 1)
@@ -267,16 +268,32 @@ def _ahead(images, batch_size:int, threads:int)->int:
     if not hasattr(images, '__len__'): return 1
     return max(1, -(-2*threads//batch_size))
 
+# %% ../nbs/15_data.ipynb #a2daac92
+_LARGE = 512*512 # pixels of an image, from which on a batch holds fewer
+_AT_ONCE = 32*256*256 # pixels of a batch of such images
+
+def images_at_once(
+    batch_size:int, # Images in a batch, as asked for
+    size, # Of an image, in pixels: one number for a square, or (width, height)
+)->int: # At least 1
+    "How many images a batch holds on a CPU."
+    wide, high = sides(size)
+    pixels = wide*high
+    if pixels <= _LARGE: return batch_size
+    return min(batch_size, max(1, _AT_ONCE//pixels))
+
 # %% ../nbs/15_data.ipynb #daad2247
 def batches(
     images, # Any iterable of what `load_image` takes
     input:str='whole', # 'crop' or 'whole'
-    size:int=224, # Side of the square, in pixels
-    batch_size:int=32, # Images at once
+    size=224, # Of the view, in pixels: one number for a square, or (width, height)
+    batch_size:int=32, # Images at once; on a CPU fewer of large ones, see `images_at_once`
     value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
     pinned:bool=False, # In memory from which a GPU copies while it computes?
 ):
-    "Yield (items, tensor [B, 3, size, size] of uint8, channels last), decoding ahead."
+    "Yield (items, tensor [B, 3, H, W] of uint8, channels last), decoding ahead."
+    if not pinned: batch_size = images_at_once(batch_size, size)
+    wide, high = sides(size)
     threads = cpu_count()
     n_ahead = _ahead(images, batch_size, threads)
     images = iter(images)
@@ -285,7 +302,7 @@ def batches(
     with ThreadPoolExecutor(threads) as pool:
         def start_batch():
             items = list(islice(images, batch_size))
-            x = torch.empty(len(items), size, size, 3, dtype=torch.uint8, pin_memory=pinned)
+            x = torch.empty(len(items), high, wide, 3, dtype=torch.uint8, pin_memory=pinned)
             decoding = [pool.submit(decode, *pair) for pair in zip(items, x.numpy())]
             if items: waiting.append((items, x, decoding))
         for _ in range(n_ahead): start_batch()

@@ -76,10 +76,12 @@ def grid_matrices(
 def common_grid(
     sizes, # (h, w) of the LL band of each layer
     grid_size='smallest', # 'smallest' (published), 'largest', or a number
+    proportions:tuple=(1, 1), # (h, w) of any size: the shape that the grid of a number has
 )->tuple: # (h, w)
     "The common grid."
-    if isinstance(grid_size, int): return grid_size, grid_size
-    return {'smallest': min, 'largest': max}[grid_size](sizes)
+    if not isinstance(grid_size, int): return {'smallest': min, 'largest': max}[grid_size](sizes)
+    shorter = min(proportions)
+    return tuple(round(grid_size*side/shorter) for side in proportions)
 
 # %% ../nbs/23_embedding.ipynb #dd52d4d8
 def _check_bands(bands:tuple, level:int, transform:str):
@@ -143,7 +145,8 @@ class WaveletEmbedding:
         self.halves = sorted(halves)   # those down, of which each is computed once
         kind = dict(wavelet=wavelet, level=level, mode=mode, transform=transform)
         ll_sizes = [_ll_size(shape, kind) for shape in shapes]
-        self.grid = common_grid(ll_sizes, grid_size)
+        largest = max(shape[1:] for shape in shapes)
+        self.grid = common_grid(ll_sizes, grid_size, largest)
         kind['geometry'] = geometry
         self.matrices = [_stacked(shape, self.grid, self.halves, kind, device) for shape in shapes]
 

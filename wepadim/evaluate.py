@@ -16,7 +16,7 @@ import numpy as np
 
 from .census import census
 from .checks import look_over
-from .config import RunSettings, Settings
+from .config import RunSettings, Settings, sides
 from .data import fingerprint
 from .errors import InputError, relative_path
 from .images import image_size, load_image, seen_box
@@ -50,7 +50,7 @@ class Outcome:
     cat: object # the `Category`
     model: WEPaDiM
     prediction: object # of the test images, in the category's order
-    masks: np.ndarray|None # [n, S, S], bool; None: the data set has no masks
+    masks: np.ndarray|None # [n, H, W], bool; None: the data set has no masks
     known: np.ndarray|None = None # [n], bool: is it known which pixels of the image are defective?
     pixels: PixelLabels|None = None # what pixel metrics were measured against
     overlaps: np.ndarray|None = None # [n], float64: AUPIMO of each image, nan without a defect; None: undefined
@@ -64,7 +64,7 @@ class Outcome:
 @dataclass(frozen=True)
 class Truth:
     "What the masks of the test images say."
-    masks: np.ndarray|None # [n, S, S], bool, empty for good images; None: the data set has no masks
+    masks: np.ndarray|None # [n, H, W], bool, empty for good images; None: the data set has no masks
     known: np.ndarray # [n], bool: is it known which pixels of the image are defective?
     regions: int = 0 # defects in all masks
     lost: dict = field(default_factory=dict) # {image: defects of which nothing is left in the network's view}
@@ -92,7 +92,7 @@ class Truth:
 # %% ../nbs/45_evaluate.ipynb #5a391854
 class _Seen(NamedTuple):
     "What became of one mask."
-    view: np.ndarray # [S, S], bool: in the network's view
+    view: np.ndarray # [H, W], bool: in the network's view
     own: np.ndarray|None # [h, w], bool: the part that the network sees, in the mask's own pixels; None: not wanted
     n_lost: int # defects that no metric counts
     n: int # all defects
@@ -128,8 +128,8 @@ def read_truth(
     if not marked: return Truth(None, known, good=is_good)
     read = partial(_seen_mask, settings=settings, large=large, resolution=resolution)
     with ThreadPoolExecutor() as pool: found = list(pool.map(read, marked))
-    side = settings.image_size
-    masks = np.zeros((len(known), side, side), bool)
+    wide, high = sides(settings.image_size)
+    masks = np.zeros((len(known), high, wide), bool)
     masks[has_mask] = [seen.view for seen in found]
     lost = {relative_path(s.path, cat.root): seen.n_lost for s, seen in zip(marked, found) if seen.n_lost}
     regions = sum(seen.n for seen in found)
@@ -147,7 +147,7 @@ def _own_masks(cat, settings:Settings, found:list)->list:
 def load_masks(
     cat, # A `Category`
     settings:Settings, # Their geometry: input and image_size
-)->np.ndarray|None: # [n, S, S], bool, empty for good images; None: no masks
+)->np.ndarray|None: # [n, H, W], bool, empty for good images; None: no masks
     "The masks of the test images in the network's view."
     return read_truth(cat, settings).masks
 
@@ -170,7 +170,7 @@ def lost_line(
     images = about['lost_in']
     if not about['defects_lost']: return ''
     if about.get('resolution') == 'mask': return _cut_off_line(name, about)
-    size = settings.image_size
+    wide, high = sides(settings.image_size)
     view = f'input {settings.input}'
     advice = 'a larger --image_size keeps more'
     if settings.input == 'crop':
@@ -179,7 +179,7 @@ def lost_line(
     where = f'in {len(images)} images such as {images[0]}'
     if about['images_lost']: where += f", of which {about['images_lost']} show no defect any more"
     lost = f"{about['defects_lost']} of {about['defects']} defects are lost"
-    return (f'{name}: {lost} when masks are brought to {size} x {size} ({view} {where}): '
+    return (f'{name}: {lost} when masks are brought to {wide} x {high} ({view} {where}): '
             f'pixel metrics do not count them; {advice}')
 
 def _cut_off_line(name:str, about:dict)->str:
@@ -293,7 +293,7 @@ def run_category(
 
 # %% ../nbs/45_evaluate.ipynb #ea5a4ddb
 def _paint_each(samples, settings:Settings, seed:int)->tuple:
-    "Each sample with one painted defect, the kinds in turn: (images, masks in the network's view [n, S, S])."
+    "Each sample with one painted defect, the kinds in turn: (images, masks in the network's view [n, H, W])."
     kinds = list(DEFECTS)
     images = []
     masks = []

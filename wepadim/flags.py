@@ -140,7 +140,8 @@ def _form(name:str, cls:type)->dict:
     kind = cls.model_fields[name].annotation
     if kind is bool: return dict(action='store_true')
     form = dict(metavar=name.split('_')[-1].upper())
-    if 'tuple' in str(kind) or name in AXES: form['nargs'] = '+'
+    several = 'tuple' in str(kind) and name != 'image_size'   # which is one word: 256x640
+    if several or name in AXES: form['nargs'] = '+'
     return form
 
 # %% ../nbs/54_flags.ipynb #609d47f9

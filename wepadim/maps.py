@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np, torch
 from scipy import ndimage
 
+from .config import sides
 from .embedding import resize_matrix
 
 # %% ../nbs/27_maps.ipynb #8daf4857
@@ -51,23 +52,25 @@ def published_matrices(
 @lru_cache
 def map_matrices(
     grid:tuple, # (h, w) of the grid
-    size:int, # Side of the map, in pixels
+    size, # Of the map, in pixels: one number for a square, or (width, height)
     sigma:float, # Of the smoothing, in pixels
     smoothing:str='gaussian', # 'gaussian' or 'published'
-)->tuple: # (U [size, h], V [size, w]), float64
+)->tuple: # (U [H, h], V [W, w]), float64
     "The matrices that enlarge a grid to the image and smooth it: map = U grid V'."
     h, w = grid
+    width, height = sides(size)
     if smoothing == 'published':
-        down, across = published_matrices(size, sigma)
+        down, _ = published_matrices(height, sigma)
+        _, across = published_matrices(width, sigma)
     else:
-        down = across = gaussian_matrix(size, sigma)
-    U = down @ resize_matrix(h, size)
-    V = across @ resize_matrix(w, size)
+        down, across = gaussian_matrix(height, sigma), gaussian_matrix(width, sigma)
+    U = down @ resize_matrix(h, height)
+    V = across @ resize_matrix(w, width)
     return U, V
 
 # %% ../nbs/27_maps.ipynb #ad0bc733
 def image_scores(
-    maps:torch.Tensor, # [n, S, S], float32: anomaly maps
+    maps:torch.Tensor, # [n, H, W], float32: anomaly maps
 )->torch.Tensor: # [n], float32
     "The score of each image: the maximum of its map, as published."
     return maps.amax((1, 2))
@@ -76,8 +79,8 @@ def image_scores(
 def distance_maps(
     d:torch.Tensor, # [B, P], float64: distances on the grid
     grid:tuple, # (h, w), P = h w
-    matrices, # U [S, h] and V [S, w] of `map_matrices`, as tensors
-)->torch.Tensor: # [B, S, S], float32
+    matrices, # U [H, h] and V [W, w] of `map_matrices`, as tensors
+)->torch.Tensor: # [B, H, W], float32
     "Distances on the grid to anomaly maps of the image: enlarged and smoothed."
     U, V = matrices
     rows = d.reshape(-1, *grid) @ V.T

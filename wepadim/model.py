@@ -14,11 +14,12 @@ from fastcore.basics import patch
 from tqdm import tqdm
 
 from .backbone import Backbone, pick_device
-from .config import Settings, preset as from_preset
-from .data import batches, with_range
+from .config import Settings, preset as from_preset, sides
+from .data import batches, images_at_once, with_range
 from .embedding import WaveletEmbedding, random_directions
 from .errors import InputError, warn
 from .gaussian import Gaussian, pack, unpack
+from .images import warn_if_turned
 from .inputs import as_images, training_images
 from .maps import distance_maps, image_scores, map_matrices
 from .prediction import Prediction
@@ -82,7 +83,7 @@ def __repr__(self:WEPaDiM):
 # %% ../nbs/37_model.ipynb #291c0364
 @patch
 def embed(self:WEPaDiM,
-    x:torch.Tensor, # [B, 3, S, S], uint8
+    x:torch.Tensor, # [B, 3, H, W], uint8
 )->torch.Tensor: # [B, P, C], float32
     "The embedding of a batch of images: one vector for each position."
     maps = self.backbone(x)
@@ -134,7 +135,7 @@ def _calibrate(self:WEPaDiM, d, batch_size):
     scores = []
     medians = []
     pixels = []
-    for few in d.split(batch_size):
+    for few in d.split(images_at_once(batch_size, self.settings.image_size)):
         maps = distance_maps(few, self.embedding.grid, self._matrices)
         scores.append(image_scores(maps))
         medians.append(maps.flatten(1).median(1).values)
@@ -161,6 +162,7 @@ def fit(self:WEPaDiM,
 )->WEPaDiM: # itself
     "Fit on good images only."
     items = training_images(images)
+    warn_if_turned(items, self.given.image_size)
     s = with_range(self.given, items)
     self.settings = s
     room = self._room(len(items))
@@ -230,10 +232,10 @@ def predict(self:WEPaDiM,
 @patch
 def _joined(self:WEPaDiM, parts:list)->Prediction:
     "Predictions of batches as one."
-    size = self.settings.image_size
+    wide, high = sides(self.settings.image_size)
     items = []
     scores = [np.empty(0, np.float32)]
-    maps = [np.empty((0, size, size), np.float32)]
+    maps = [np.empty((0, high, wide), np.float32)]
     for p in parts:
         items += p.items
         scores.append(p.scores)

@@ -54,7 +54,7 @@ def draw(
     scale = model.scale
     if not scale: scale = float(p.maps.min()), float(p.maps.max())
     for path, anomaly_map in zip(p.items, p.maps):
-        part = shown_picture(path, s.input, len(anomaly_map), value_range=s.value_range)
+        part = shown_picture(path, s.input, s.image_size, value_range=s.value_range)
         heat = overlay(part, anomaly_map, scale, threshold=p.pixel_threshold)
         heat.save(png := io.BytesIO(), 'png', compress_level=1)
         contents = png.getvalue(), small_jpeg(heat), small_jpeg(part)

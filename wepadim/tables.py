@@ -12,7 +12,8 @@ from pathlib import Path
 from . import __version__
 
 from .errors import relative_path
-from .regions import Region, find_regions, picture_size
+from .images import picture_size
+from .regions import Region, find_regions
 
 # %% ../nbs/56_tables.ipynb #e0922735
 def columns_of(
