@@ -217,6 +217,7 @@ class RunSettings(_Strict):
     classes: _Names = _field(None, 'categories to run; None: all that are there')
     models: _Backbones = _field(('resnet18',), 'backbones to run', min_length=1)
     weights: str|None = _field(None, 'a weights file, or a folder of them; None: see the page on weights')
+    roi: str|None = _field(None, 'a mask of the size of the pictures, white where to look; None: everywhere')
     selection: _Selection = _field('none', 'how a search chooses a configuration for each category: '
         'none: not at all; synthetic: on painted defects; test_labels: by an oracle that sees the labels')
     metric_resolution: Literal['input', 'mask'] = _field('input', 'whose pixels metrics count: those of the input, '

@@ -224,6 +224,7 @@ _NOT_IN = { # kind of run: {flag: why it does nothing there}
     'grid_search': dict(
         repeats='a search fits each configuration once',
         metric_resolution='a search measures at the size of the input',
+        roi='a search looks at whole pictures',
         save_model='a search keeps no models',
         heatmaps='a search draws no heat maps',
         false_alarm_rate='a search sets no thresholds'),

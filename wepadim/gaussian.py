@@ -253,15 +253,18 @@ def unpack(
 # %% ../nbs/24_gaussian.ipynb #41874b28
 def mean_variance(
     X:torch.Tensor, # [N, P, C], float32
+    inside:torch.Tensor|None=None, # [P], bool: positions that count; None: all
 )->float:
     "The mean over channels of their variance over all images and positions: the unit of a relative cov_reg."
     images, p, c = X.shape
-    n = images*p
+    n = images*(p if inside is None else int(inside.sum()))
+    def parts():
+        for x in X.split(16): yield x if inside is None else x[:, inside]
     total = squares = 0
-    for x in X.split(16):
+    for x in parts():
         total = total + x.sum((0, 1), dtype=torch.float64)
     mean = total/n
-    for x in X.split(16):
+    for x in parts():
         deviation = x.double() - mean
         squares = squares + deviation.square_().sum()
     return float(squares/n/c)

@@ -155,12 +155,14 @@ def lost_regions(
     input:str='whole', # 'crop' or 'whole'
     size=224, # Of the view, in pixels: one number for a square, or (width, height)
     resolution:str='input', # 'input': of the network's view; 'mask': the mask's own, so that only a crop loses defects
+    inside:np.ndarray|None=None, # [H, W], bool: pixels that count; None: all
 )->tuple: # (lost regions, all regions)
     "How many defects of a mask have no pixel in the network's view."
     if not mask.any(): return 0, 0
     box = _bounds(mask.any(1)), _bounds(mask.any(0))
     regions = np.zeros(mask.shape, np.int32)
     regions[box], n = ndimage.label(mask[box], np.ones((3, 3)))
+    if inside is not None: regions[~inside] = 0
     seen = seen_mask(regions, input, size) if resolution == 'mask' else _nearest(regions, input, size)
     numbers = np.unique(seen)   # with 0, the background
     n_seen = int(np.count_nonzero(numbers))

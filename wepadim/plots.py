@@ -146,6 +146,7 @@ def overlay(
     max_side:int=1024, # The picture is not made larger than this
     value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
     threshold:float|None=None, # Regions of the map from here on are outlined
+    inside:np.ndarray|None=None, # [H, W], bool: where the map counts; the rest is darkened; None: everywhere
 )->Image.Image: # RGB, in the proportions of the view
     "The image in grey, glowing where it is anomalous."
     im = shown_picture(image, input, amap.shape[::-1], max_side, value_range)
@@ -154,6 +155,9 @@ def overlay(
     values = np.asarray(values.resize(im.size, Image.Resampling.BILINEAR))
     mixed = .55*grey[..., None] + .6*colourise(values, scale)
     mixed = mixed.clip(0, 255).astype(np.uint8)
+    if inside is not None:
+        counts = Image.fromarray(inside).resize(im.size, Image.Resampling.NEAREST)
+        mixed[~np.asarray(counts)] //= 3
     if threshold is not None:
         thickness = max(1, round(max(im.size)/400))
         mixed[outline_mask(values >= threshold, thickness)] = 255
@@ -192,9 +196,9 @@ def as_drawn(
     return drawn.replace('$', r'\$')
 
 # %% ../nbs/38_plots.ipynb #363cd254
-def _show_map(ax, view, amap, scale, mask=None):
+def _show_map(ax, view, amap, scale, mask=None, inside=None):
     "Draw the overlay of an anomaly map on its view, with the outline of its mask in white."
-    ax.imshow(overlay(view, amap, scale))
+    ax.imshow(overlay(view, amap, scale, inside=inside))
     if mask is not None and mask.any(): ax.contour(mask, [.5], colors='white', linewidths=.8)
 
 # %% ../nbs/38_plots.ipynb #473d7874
@@ -207,6 +211,7 @@ def show_maps(
     input:str='whole', # The view the maps are of
     title:str|None=None, # Over everything
     per_row:int=8, # Images side by side
+    inside=None, # [H, W], bool: where the maps count; the rest is darkened
     value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
 ):
     "Draw images above their overlays, all on one colour scale; returns the figure."
@@ -221,7 +226,7 @@ def show_maps(
         above[i].imshow(view)
         if titles is not None: above[i].set_title(as_drawn(titles[i]), fontsize=8)
         mask = None if masks is None else masks[i]
-        _show_map(below[i], view, maps[i], scale, mask)
+        _show_map(below[i], view, maps[i], scale, mask, inside)
     colours = mpl.cm.ScalarMappable(mpl.colors.Normalize(*scale), HEAT)
     if n: fig.colorbar(colours, ax=list(below), fraction=.02, label='distance from normal')
     if title: fig.suptitle(as_drawn(title), fontsize=10)

@@ -106,8 +106,8 @@ def without_border(
     return inside.flatten(0, 1).T
 
 # %% ../nbs/25_window.ipynb #38e44704
-def _nearest(g, Y, grid, r, distances):
-    "[B, P], float64: each vector's distance from the nearest Gaussian; `distances(g, at, near)` gives those of one row."
+def _nearest(g, Y, grid, r, distances, inside=None):
+    "[B, P], float64: each vector's distance from the nearest Gaussian inside; `distances(g, at, near)` gives those of one row."
     h, w = grid
     k = 2*r + 1
     b = len(Y)
@@ -122,6 +122,7 @@ def _nearest(g, Y, grid, r, distances):
         near = around(rows)
         found = distances(g, at, near)
         d[i] = found.view(w, k, k, b)
+    if inside is not None: d[~inside.view(h, w)] = torch.inf   # Gaussians that are not asked
     best = spread(d)
     d2 = without_border(best, r)
     return d2.double()
@@ -134,6 +135,7 @@ def window_score(
     r:int, # Cells around a position; 0: its own Gaussian alone
     distance:str='squared', # 'squared' (published) or 'sqrt'
     precision:str='float32', # 'bfloat16': faster in the full form in a window where the machine has units for it
+    inside:torch.Tensor|None=None, # [P], bool: positions whose Gaussians count in a window; None: all
 )->torch.Tensor: # [B, P], float64
     "The Mahalanobis distance of every vector from the nearest of the Gaussians within r cells of it."
     if r == 0:
@@ -141,7 +143,7 @@ def window_score(
     g.check(Y)
     check_choice(distance, ('squared', 'sqrt'), 'distance')
     fast = precision == 'bfloat16' and not g.low_rank
-    d2 = _nearest(g, Y, grid, r, _row_distances_bfloat16 if fast else _row_distances)
+    d2 = _nearest(g, Y, grid, r, _row_distances_bfloat16 if fast else _row_distances, inside)
     if distance == 'sqrt':
         d2.sqrt_()
     return d2
@@ -196,6 +198,7 @@ def left_out_near(
     r:int, # Cells around a position
     budget:float=1.0, # Working memory of the fit, in GiB
     compact:bool=False, # The full form in float32?
+    inside:torch.Tensor|None=None, # [P], bool: positions whose Gaussians count; None: all
 )->torch.Tensor: # [N, P], float64, squared
     "The distance of every training vector from the nearest Gaussian within r cells, each fitted without its image."
     n = len(X)
@@ -207,7 +210,7 @@ def left_out_near(
     distances = partial(_left_out_distances, cells=cells, n=n)
     found = []
     for x in X.split(16):
-        d2 = _nearest(g, x, grid, r, distances)
+        d2 = _nearest(g, x, grid, r, distances, inside)
         found.append(d2)
     return torch.cat(found)
 
@@ -218,18 +221,19 @@ def fit_gaussian(
     settings, # `Settings`: cov_reg and its unit, n_features, window
     budget:float=1.0, # Working memory, in GiB
     leave_one_out:bool=True, # Also score each training image against the others?
+    inside:torch.Tensor|None=None, # [P], bool: positions that count; None: all
 )->Gaussian:
     "The Gaussian that the settings describe."
     n = len(X)
     if n < 2:
         raise InputError(f'{n} training image(s): expected at least 2 good images to estimate a covariance')
-    reg = regularisation(settings, lambda: mean_variance(X))
+    reg = regularisation(settings, lambda: mean_variance(X, inside))
     compact = settings.n_features > 0
     r = settings.window
     own = leave_one_out and r == 0
     in_window = leave_one_out and r > 0 and n > 2
     if in_window:
-        left_out = left_out_near(X, grid, reg, r, budget, compact)
+        left_out = left_out_near(X, grid, reg, r, budget, compact, inside)
     g = Gaussian.fit(X, reg, budget, compact=compact, leave_one_out=own)
     if in_window:
         g.left_out = left_out
