@@ -18,6 +18,7 @@ from .backbone import Backbone, pick_device
 from .config import RunSettings, Settings
 from .data import fingerprint, with_range
 from .errors import say
+from .images import warn_if_turned
 from .jobs import worker_gpu
 from .passes import extract, plan_maps
 from .provenance import weights_hash
@@ -148,6 +149,7 @@ def features(
     device = pick_device(worker_gpu(run.gpu_id))
     train_paths = [s.path for s in cat.train]
     test_paths = [s.path for s in cat.test]
+    warn_if_turned(train_paths, configs[0].image_size)
     base = with_range(configs[0], train_paths)
     room = plan_maps(configs, len(train_paths), len(test_paths), run.memory_budget, device)
     path = None

@@ -44,13 +44,13 @@ def _log_uniform(rng, low, high):
 class Painted:
     "Held-out good images with painted defects: what detectors are compared on."
     held: list # indices of the held-out images among the good ones, ascending
-    images: list # [S, S, 3] uint8 each: painted views
-    masks: np.ndarray # [len(images), S, S], bool
+    images: list # [H, W, 3] uint8 each: painted views
+    masks: np.ndarray # [len(images), H, W], bool
     kinds: np.ndarray # [len(images)], str
 
 # %% ../nbs/36_choosing.ipynb #d1dc2ed3
 def _view(image, settings):
-    "A good image as the network sees it, [S, S, 3] uint8."
+    "A good image as the network sees it, [H, W, 3] uint8."
     image = load_image(image, settings.value_range)
     cut = network_view(image, settings.input, settings.image_size)
     return np.asarray(cut)

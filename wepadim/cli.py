@@ -79,7 +79,7 @@ def wepadim_run(
 
 # %% ../nbs/70_cli.ipynb #d18d1016
 _SEARCH_ONLY = ('cache_dir', 'metrics', 'selection')     # what a single run does not read
-_SINGLE_ONLY = ('save_model', 'heatmaps', 'metric_resolution', 'repeats')     # what a search does not read
+_SINGLE_ONLY = ('save_model', 'heatmaps', 'metric_resolution', 'repeats', 'roi')     # what a search does not read
 _VIEW = ('input', 'image_size', 'value_range')
 
 def _phase_parser(name:str, what:str, example:str, leave_out)->Parser:

@@ -16,7 +16,7 @@ import numpy as np
 
 from .census import census
 from .checks import look_over
-from .config import RunSettings, Settings
+from .config import RunSettings, Settings, sides
 from .data import fingerprint
 from .errors import InputError, relative_path
 from .images import image_size, load_image, seen_box
@@ -25,6 +25,7 @@ from .masks import load_mask, lost_regions, mask_rules, mask_view, seen_mask
 from .metrics import PixelLabels, alarm_metrics, image_metrics, pixel_curve, pixel_metrics
 from .model import WEPaDiM
 from .provenance import Stopwatch, peak_memory, provenance_record
+from .roi import Roi, about_roi, check_sizes
 from .synthetic import DEFECTS, paint_defect
 
 # %% ../nbs/53_evaluate.ipynb #af95ab69
@@ -50,7 +51,7 @@ class Outcome:
     cat: object # the `Category`
     model: WEPaDiM
     prediction: object # of the test images, in the category's order
-    masks: np.ndarray|None # [n, S, S], bool; None: the data set has no masks
+    masks: np.ndarray|None # [n, H, W], bool; None: the data set has no masks
     known: np.ndarray|None = None # [n], bool: is it known which pixels of the image are defective?
     pixels: PixelLabels|None = None # what pixel metrics were measured against
     overlaps: np.ndarray|None = None # [n], float64: AUPIMO of each image, nan without a defect; None: undefined
@@ -64,13 +65,16 @@ class Outcome:
 @dataclass(frozen=True)
 class Truth:
     "What the masks of the test images say."
-    masks: np.ndarray|None # [n, S, S], bool, empty for good images; None: the data set has no masks
+    masks: np.ndarray|None # [n, H, W], bool, empty for good images; None: the data set has no masks
     known: np.ndarray # [n], bool: is it known which pixels of the image are defective?
     regions: int = 0 # defects in all masks
     lost: dict = field(default_factory=dict) # {image: defects of which nothing is left in the network's view}
     blank: int = 0 # defective images of whose defects nothing is left
     good: np.ndarray|None = None # [n], bool: which images are good
     own: list|None = None # one [H, W] an image, bool, in the masks' own pixels; None: metrics count those of the input
+    inside: np.ndarray|None = None # [H, W], bool: the pixels that metrics count, of the view; None: all
+    own_inside: np.ndarray|None = None # [h, w]: those of the masks' own
+    outside: int = 0 # defects that lie outside as a whole
 
     def about(self)->dict:
         "The counts, for a result file."
@@ -79,25 +83,27 @@ class Truth:
             defects=self.regions,
             defects_lost=sum(self.lost.values()),
             images_lost=self.blank,
-            lost_in=list(self.lost))
+            lost_in=list(self.lost),
+            **({} if self.inside is None else dict(defects_outside_roi=self.outside)))
 
     def labels(self,
         device='cpu', # A torch device: where the maps will be
         metrics=None, # Keys of the pixel metrics to compute; None: all
     )->PixelLabels:
         "What pixel metrics are measured against."
-        masks = self.masks if self.own is None else self.own
-        return PixelLabels(masks, device, self.known, self.good, metrics)
+        masks, inside = (self.masks, self.inside) if self.own is None else (self.own, self.own_inside)
+        return PixelLabels(masks, device, self.known, self.good, metrics, inside)
 
 # %% ../nbs/53_evaluate.ipynb #5a391854
 class _Seen(NamedTuple):
     "What became of one mask."
-    view: np.ndarray # [S, S], bool: in the network's view
+    view: np.ndarray # [H, W], bool: in the network's view
     own: np.ndarray|None # [h, w], bool: the part that the network sees, in the mask's own pixels; None: not wanted
     n_lost: int # defects that no metric counts
     n: int # all defects
+    n_outside: int = 0 # defects outside of where to look
 
-def _seen_mask(sample, settings:Settings, large:bool, resolution:str)->_Seen:
+def _seen_mask(sample, settings:Settings, large:bool, resolution:str, roi:Roi|None=None)->_Seen:
     "A sample's mask as metrics and pictures see it."
     mask = load_mask(sample.masks, image_size(sample.path), large)
     if not mask.any():
@@ -105,8 +111,13 @@ def _seen_mask(sample, settings:Settings, large:bool, resolution:str)->_Seen:
         raise InputError(f'{sample.masks[0]}: the mask of a defective image is empty; {advice}')
     geometry = settings.input, settings.image_size
     n_lost, n = lost_regions(mask, *geometry, resolution)
+    view, n_outside = mask_view(mask, *geometry), 0
+    if roi is not None:
+        check_sizes(roi, [sample.path])
+        n_outside = lost_regions(mask, *geometry, resolution, roi.mask)[0] - n_lost
+        mask, view = mask & roi.mask, view & roi.view
     own = seen_mask(mask, *geometry) if resolution == 'mask' else None   # a view would keep the whole mask
-    return _Seen(mask_view(mask, *geometry), own, n_lost, n)
+    return _Seen(view, own, n_lost, n, n_outside)
 
 def _empty_mask(sample, settings:Settings)->np.ndarray:
     "[h, w], bool: the mask of a good image, in the image's own pixels."
@@ -119,24 +130,28 @@ def read_truth(
     settings:Settings, # Their geometry: input and image_size
     large:bool=False, # May masks cover more than half of an image?
     resolution:str='input', # Whose pixels metrics count: those of the 'input', or of each 'mask'
+    roi:Roi|None=None, # Where to look; None: everywhere
 )->Truth:
     "The masks of the test images in the network's view, and which defects are lost there."
     has_mask = np.array([bool(s.masks) for s in cat.test], bool)
     is_good = np.array([not s.label for s in cat.test], bool)
     known = is_good | has_mask
     marked = [s for s in cat.test if s.masks]
-    if not marked: return Truth(None, known, good=is_good)
-    read = partial(_seen_mask, settings=settings, large=large, resolution=resolution)
+    inside = None if roi is None else roi.view
+    if not marked: return Truth(None, known, good=is_good, inside=inside)
+    read = partial(_seen_mask, settings=settings, large=large, resolution=resolution, roi=roi)
     with ThreadPoolExecutor() as pool: found = list(pool.map(read, marked))
-    side = settings.image_size
-    masks = np.zeros((len(known), side, side), bool)
+    wide, high = sides(settings.image_size)
+    masks = np.zeros((len(known), high, wide), bool)
     masks[has_mask] = [seen.view for seen in found]
     lost = {relative_path(s.path, cat.root): seen.n_lost for s, seen in zip(marked, found) if seen.n_lost}
     regions = sum(seen.n for seen in found)
     own = _own_masks(cat, settings, found) if resolution == 'mask' else None
     counted = [seen.view if own is None else seen.own for seen in found]
     blank = sum(not mask.any() for mask in counted)
-    return Truth(masks, known, regions, lost, blank, is_good, own)
+    own_inside = None if roi is None else seen_mask(roi.mask, *roi.geometry)
+    outside = sum(seen.n_outside for seen in found)
+    return Truth(masks, known, regions, lost, blank, is_good, own, inside, own_inside, outside)
 
 def _own_masks(cat, settings:Settings, found:list)->list:
     "One mask an image, in its own pixels; empty without a mask."
@@ -147,7 +162,7 @@ def _own_masks(cat, settings:Settings, found:list)->list:
 def load_masks(
     cat, # A `Category`
     settings:Settings, # Their geometry: input and image_size
-)->np.ndarray|None: # [n, S, S], bool, empty for good images; None: no masks
+)->np.ndarray|None: # [n, H, W], bool, empty for good images; None: no masks
     "The masks of the test images in the network's view."
     return read_truth(cat, settings).masks
 
@@ -167,10 +182,11 @@ def lost_line(
     settings:Settings, # The geometry
 )->str: # '' if nothing is lost
     "A line about the defects that no pixel metric counts."
+    outside = _outside_line(name, about)
     images = about['lost_in']
-    if not about['defects_lost']: return ''
-    if about.get('resolution') == 'mask': return _cut_off_line(name, about)
-    size = settings.image_size
+    if not about['defects_lost']: return outside
+    if about.get('resolution') == 'mask': return '; '.join(filter(None, [_cut_off_line(name, about), outside]))
+    wide, high = sides(settings.image_size)
     view = f'input {settings.input}'
     advice = 'a larger --image_size keeps more'
     if settings.input == 'crop':
@@ -179,8 +195,14 @@ def lost_line(
     where = f'in {len(images)} images such as {images[0]}'
     if about['images_lost']: where += f", of which {about['images_lost']} show no defect any more"
     lost = f"{about['defects_lost']} of {about['defects']} defects are lost"
-    return (f'{name}: {lost} when masks are brought to {size} x {size} ({view} {where}): '
+    line = (f'{name}: {lost} when masks are brought to {wide} x {high} ({view} {where}): '
             f'pixel metrics do not count them; {advice}')
+    return '; '.join(filter(None, [line, outside]))
+
+def _outside_line(name:str, about:dict)->str:
+    "The same for defects outside of where to look."
+    n = about.get('defects_outside_roi')
+    return f"{name}: {n} of {about['defects']} defects lie outside of --roi: no pixel metric counts them" if n else ''
 
 def _cut_off_line(name:str, about:dict)->str:
     "The same for metrics at the size of the masks, where only a crop loses defects."
@@ -215,7 +237,8 @@ def evaluate_thresholds(
     found['image']['achieved_false_alarms'] = _rate(p.labels[~bad])
     found['image']['detected'] = _rate(p.labels[bad])
     if truth.masks is not None:
-        found['pixel']['achieved_false_alarms'] = _rate(p.defects[~bad])
+        of_good = p.defects[~bad] if truth.inside is None else p.defects[~bad][:, truth.inside]
+        found['pixel']['achieved_false_alarms'] = _rate(of_good)
         found['pixel']['detected'] = _rate(p.defects[truth.masks])
     return found
 
@@ -271,8 +294,9 @@ def run_category(
     watch = Stopwatch()
     labels = [s.label for s in cat.test]
     gpu = worker_gpu(run.gpu_id)
-    with watch('masks'): truth = read_truth(cat, settings, 'large_masks' in run.accept, run.metric_resolution)
-    options = dict(weights=run.weights, gpu_id=gpu, engine=run.engine, precision=run.precision)
+    roi = Roi(run.roi, settings.input, settings.image_size) if run.roi else None
+    with watch('masks'): truth = read_truth(cat, settings, 'large_masks' in run.accept, run.metric_resolution, roi)
+    options = dict(weights=run.weights, gpu_id=gpu, engine=run.engine, precision=run.precision, roi=roi)
     with watch('build'): model = WEPaDiM(settings, memory_budget=run.memory_budget, **options)
     with watch('fit'): model.fit(_paths(cat.train), run.train_batch_size, progress)
     with watch('predict'): p = model.predict(_paths(cat.test), run.test_batch_size, progress)
@@ -288,12 +312,13 @@ def run_category(
         'threshold': evaluate_thresholds(model, labels, p, truth),
         'weights_sha256': model.backbone.sha256,
         'data_fingerprint': fingerprint(cat),
+        **(dict(roi=about_roi(roi)) if roi else {}),
         **peak_memory()}
     return Outcome(result, cat, model, p, truth.masks, truth.known, pixels, overlaps)
 
 # %% ../nbs/53_evaluate.ipynb #ea5a4ddb
 def _paint_each(samples, settings:Settings, seed:int)->tuple:
-    "Each sample with one painted defect, the kinds in turn: (images, masks in the network's view [n, S, S])."
+    "Each sample with one painted defect, the kinds in turn: (images, masks in the network's view [n, H, W])."
     kinds = list(DEFECTS)
     images = []
     masks = []
@@ -313,6 +338,7 @@ def evaluate_painted(
 )->tuple: # (result, images, maps, masks): the painted images only
     "Paint one defect of each kind in turn on `samples`, predict, and measure against the good test images."
     if not samples: raise InputError('no good images are left to paint defects on: expected some in `spare`')
+    if out.model.roi: raise InputError('defects are painted anywhere on an image: not with --roi')
     settings = out.model.settings
     images, masks = _paint_each(samples, settings, seed)
     p = out.model.predict(images)

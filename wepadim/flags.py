@@ -140,7 +140,8 @@ def _form(name:str, cls:type)->dict:
     kind = cls.model_fields[name].annotation
     if kind is bool: return dict(action='store_true')
     form = dict(metavar=name.split('_')[-1].upper())
-    if 'tuple' in str(kind) or name in AXES: form['nargs'] = '+'
+    several = 'tuple' in str(kind) and name != 'image_size'   # which is one word: 256x640
+    if several or name in AXES: form['nargs'] = '+'
     return form
 
 # %% ../nbs/62_flags.ipynb #609d47f9
@@ -223,6 +224,7 @@ _NOT_IN = { # kind of run: {flag: why it does nothing there}
     'grid_search': dict(
         repeats='a search fits each configuration once',
         metric_resolution='a search measures at the size of the input',
+        roi='a search looks at whole pictures',
         save_model='a search keeps no models',
         heatmaps='a search draws no heat maps',
         false_alarm_rate='a search sets no thresholds'),

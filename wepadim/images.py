@@ -4,15 +4,19 @@
 
 # %% auto #0
 __all__ = ['Extremes', 'extremes', 'range_of', 'find_value_range', 'what_is_beyond', 'usual_range', 'to_8_bits', 'load_image',
-           'image_size', 'crop_geometry', 'network_view', 'view_box', 'seen_box', 'load_view']
+           'image_size', 'picture_size', 'crop_geometry', 'network_view', 'warn_if_turned', 'view_box', 'seen_box',
+           'load_view']
 
 # %% ../nbs/04_images.ipynb #fabba9b4
+import os
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageOps
 
+from .config import sides
 from .errors import InputError, warn
 from .files import DeepValues, FORMATS, called, is_deep, read_picture
 from .loops import shrink
@@ -187,31 +191,43 @@ def image_size(
             return (h, w) if orientation >= 5 else (w, h)   # 5 to 8 turn by 90 degrees
     except Exception: return load_image(path).size
 
+# %% ../nbs/04_images.ipynb #f97b83e9
+def picture_size(
+    picture, # An image file, a Pillow image, or an array [H, W] or [H, W, 3]
+)->tuple: # (width, height), as `load_image` returns it
+    "The size of a picture, upright."
+    if isinstance(picture, (str, os.PathLike)): return image_size(picture)
+    if isinstance(picture, Image.Image): return ImageOps.exif_transpose(picture).size
+    height, width = np.shape(picture)[:2]
+    return width, height
+
 # %% ../nbs/04_images.ipynb #03eeee8d
-def _short_side(size:int)->int: return round(size*256/224)   # of the image that the crop is cut from
+def _with_margin(side:int)->int: return round(side*256/224)   # of the image that the crop is cut from
 
 def crop_geometry(
     size:tuple, # (width, height) of a picture
-    side:int, # Of the square that is cut out
-)->tuple: # (width, height) that it is resized to, (left, top) of the square in it
+    crop, # Of the crop: one number for a square, or (width, height)
+)->tuple: # (width, height) that it is resized to, (left, top) of the crop in it
     "Where the published centre crop lies."
     w, h = size
-    if max(w, h) > 100*min(w, h):
+    wide, high = sides(crop)
+    least = _with_margin(wide), _with_margin(high)   # of the resized picture
+    across, down = w*least[1], h*least[0]            # equal if it has the proportions of the crop
+    if max(across, down) > 100*min(across, down):
         raise InputError(f'it is {w}x{h}, too narrow for the centre crop: use --input whole')
-    short = _short_side(side)
-    if w <= h: w, h = short, int(short*h/w)   # keep the proportions
-    else: w, h = int(short*w/h), short
-    return (w, h), (round((w - side)/2), round((h - side)/2))
+    if across <= down: w, h = least[0], int(least[0]*h/w)   # keep the proportions
+    else: w, h = int(least[1]*w/h), least[1]
+    return (w, h), (round((w - wide)/2), round((h - high)/2))
 
 # %% ../nbs/04_images.ipynb #fad89521
 def _placed(
     w:int, # Width of the image
     h:int, # Height
     input:str, # 'crop' or 'whole'
-    size:int, # Side of the square, in pixels
-)->tuple: # (new width, new height, left and top of the square)
-    "To which size an image is brought, and where in it the square lies."
-    if input == 'whole': return size, size, 0, 0
+    size, # Of the view: one number for a square, or (width, height)
+)->tuple: # (new width, new height, left and top of the view)
+    "To which size an image is brought, and where in it the view lies."
+    if input == 'whole': return *sides(size), 0, 0
     resized, corner = crop_geometry((w, h), size)
     return *resized, *corner
 
@@ -219,19 +235,35 @@ def _placed(
 def network_view(
     im:Image.Image, # An image or a mask
     input:str='whole', # 'crop' (published) or 'whole'
-    size:int=224, # Side of the square, in pixels
+    size=224, # In pixels: one number for a square, or (width, height)
     resample=Image.Resampling.LANCZOS, # NEAREST for masks
-)->Image.Image: # size x size
-    "The square that the network sees."
+)->Image.Image: # Of that size
+    "What the network sees."
     w, h, left, top = _placed(*im.size, input, size)
     resized = im.resize((w, h), resample)
-    return resized.crop((left, top, left + size, top + size))
+    wide, high = sides(size)
+    return resized.crop((left, top, left + wide, top + high))
+
+# %% ../nbs/04_images.ipynb #fb24420c
+def warn_if_turned(
+    images, # What `load_image` takes; the first 32 are looked at
+    size, # Of the network's input: one number for a square, or (width, height)
+):
+    "Warn if most pictures are upright and the input is not, or the other way round."
+    wide, high = sides(size)
+    if wide == high: return
+    seen = [picture_size(image) for image in islice(images, 32)]
+    turned = [(w, h) for w, h in seen if (w - h)*(wide - high) < 0]
+    if 2*len(turned) <= len(seen): return
+    w, h = turned[0]
+    warn(f'the input is {wide}x{high}, but the pictures are turned against it, such as {w}x{h}: '
+         f'did you mean --image_size {high}x{wide}?')
 
 # %% ../nbs/04_images.ipynb #c1d4907b
 def view_box(
     image_size:tuple, # (width, height)
     input:str='whole', # 'crop' or 'whole'
-    size:int=224, # Side of the square that the network sees, in pixels
+    size=224, # Of the view, in pixels: one number for a square, or (width, height)
 )->tuple: # (left, top, right, bottom), float, in pixels of the image
     "The part of an image that the network sees."
     w, h = image_size
@@ -239,12 +271,13 @@ def view_box(
     wide, high, left, top = _placed(w, h, input, size)
     x = w/wide
     y = h/high
-    return left*x, top*y, (left + size)*x, (top + size)*y
+    view_w, view_h = sides(size)
+    return left*x, top*y, (left + view_w)*x, (top + view_h)*y
 
 def seen_box(
     image_size:tuple, # (width, height)
     input:str='whole', # 'crop' or 'whole'
-    size:int=224, # Side of the square that the network sees, in pixels
+    size=224, # Of the view, in pixels: one number for a square, or (width, height)
 )->tuple: # (left, top, right, bottom), in whole pixels of the image
     "The same, for cutting it out."
     return tuple(round(edge) for edge in view_box(image_size, input, size))
@@ -253,13 +286,14 @@ def seen_box(
 def load_view(
     source, # Anything `load_image` takes
     input:str='whole', # 'crop' or 'whole'
-    size:int=224, # Side of the square, in pixels
+    size=224, # Of the view, in pixels: one number for a square, or (width, height)
     value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
-)->np.ndarray: # [size, size, 3], uint8
+)->np.ndarray: # [height, width, 3], uint8
     "A picture as the network sees it."
-    enough = 4*_short_side(size)
+    wide, high = sides(size)
+    enough = 4*_with_margin(max(wide, high))
     im = load_image(source, value_range, enough)
     try: w, h, left, top = _placed(*im.size, input, size)
     except InputError as e: raise InputError(f'{called(source)}: {e}') from None
     smaller = shrink(im, w, h)
-    return smaller[top:top + size, left:left + size]
+    return smaller[top:top + high, left:left + wide]

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from scipy import ndimage
 
+from .config import sides
 from .errors import InputError, warn
 from .files import cannot_read, open_picture
 from .images import network_view, seen_box
@@ -117,7 +118,7 @@ def load_mask(
     return np.logical_or.reduce(masks)
 
 # %% ../nbs/05_masks.ipynb #e152dbd4
-def _nearest(values:np.ndarray, input:str, size:int)->np.ndarray:
+def _nearest(values:np.ndarray, input:str, size)->np.ndarray:
     "The view of [H, W] values with nearest neighbours."
     im = Image.fromarray(values)
     seen = network_view(im, input, size, Image.Resampling.NEAREST)
@@ -126,8 +127,8 @@ def _nearest(values:np.ndarray, input:str, size:int)->np.ndarray:
 def mask_view(
     mask:np.ndarray, # [H, W], bool
     input:str='whole', # 'crop' or 'whole'
-    size:int=224, # Side of the square, in pixels
-)->np.ndarray: # [size, size], bool
+    size=224, # Of the view, in pixels: one number for a square, or (width, height)
+)->np.ndarray: # [height, width], bool
     "A mask through the same geometry as its image."
     numbers = mask.astype(np.uint8)
     return _nearest(numbers, input, size) > 0
@@ -136,7 +137,7 @@ def mask_view(
 def seen_mask(
     mask:np.ndarray, # [H, W], of any type
     input:str='whole', # 'crop' or 'whole'
-    size:int=224, # Side of the square that the network sees, in pixels
+    size=224, # Of the view, in pixels: one number for a square, or (width, height)
 )->np.ndarray: # [h, w]
     "The part of a mask that the network sees, in the mask's own pixels."
     h, w = mask.shape
@@ -152,14 +153,16 @@ def _bounds(hit:np.ndarray)->slice:
 def lost_regions(
     mask:np.ndarray, # [H, W], bool
     input:str='whole', # 'crop' or 'whole'
-    size:int=224, # Side of the square, in pixels
+    size=224, # Of the view, in pixels: one number for a square, or (width, height)
     resolution:str='input', # 'input': of the network's view; 'mask': the mask's own, so that only a crop loses defects
+    inside:np.ndarray|None=None, # [H, W], bool: pixels that count; None: all
 )->tuple: # (lost regions, all regions)
     "How many defects of a mask have no pixel in the network's view."
     if not mask.any(): return 0, 0
     box = _bounds(mask.any(1)), _bounds(mask.any(0))
     regions = np.zeros(mask.shape, np.int32)
     regions[box], n = ndimage.label(mask[box], np.ones((3, 3)))
+    if inside is not None: regions[~inside] = 0
     seen = seen_mask(regions, input, size) if resolution == 'mask' else _nearest(regions, input, size)
     numbers = np.unique(seen)   # with 0, the background
     n_seen = int(np.count_nonzero(numbers))
@@ -170,11 +173,12 @@ _DEFECTIVE = 'above zero; of soft or lossy masks, from half of the brightest val
 
 def mask_rules(
     input:str='whole', # 'crop' or 'whole'
-    size:int=224, # Side of the square that the network sees, in pixels
+    size=224, # Of the view, in pixels: one number for a square, or (width, height)
     resolution:str='input', # Whose pixels metrics count: those of the 'input', or of each 'mask'
 )->dict: # resolution, view, pixels, defective
     "By which rules pixel metrics were computed."
-    of_input = f'masks brought to {size} x {size} by nearest neighbours'
+    wide, high = sides(size)
+    of_input = f'masks brought to {wide} x {high} by nearest neighbours'
     of_mask = 'maps enlarged to each mask, bilinearly'
     return dict(
         resolution=resolution,

@@ -6,6 +6,7 @@
 __all__ = ['WEPaDiM']
 
 # %% ../nbs/40_model.ipynb #1b0cde33
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 
@@ -14,14 +15,16 @@ from fastcore.basics import patch
 from tqdm import tqdm
 
 from .backbone import Backbone, pick_device
-from .config import Settings, preset as from_preset
-from .data import batches, with_range
+from .config import Settings, preset as from_preset, sides
+from .data import batches, images_at_once, with_range
 from .embedding import WaveletEmbedding, random_directions
 from .errors import InputError, warn
 from .gaussian import Gaussian, pack, unpack
+from .images import warn_if_turned
 from .inputs import as_images, training_images
 from .maps import distance_maps, image_scores, map_matrices
 from .prediction import Prediction
+from .roi import Focus, Roi, about_roi, check_sizes, counted_pixels, narrowed, pack_roi, unpack_roi
 from .saving import model_files, read_model, replace_folder
 from .spill import collect, gib_of, plan_memory
 from .steps import read_steps
@@ -40,6 +43,7 @@ class WEPaDiM:
         engine:str='torch', # What runs the backbone: torch or openvino
         precision:str='float32', # Of the backbone: float32 or bfloat16
         memory_budget:float=2.75, # The most memory that fitting may need, in GiB; what does not fit goes into a temporary file
+        roi=None, # Where to look: a mask file, an array [H, W] or a `Roi`; None: everywhere
         **changes, # Single settings that win over the preset's
     ):
         if settings and changes:
@@ -51,6 +55,7 @@ class WEPaDiM:
         self.memory_budget = memory_budget
         self.backbone = Backbone(self.settings.backbone, weights, self.device, engine, precision)
         self._prepare()
+        self._look_at(roi)
         self.gaussian = None       # one Gaussian for each position
         self.train_scores = None   # [N], left-out scores of the training images
         self.thresholds = {}       # `Threshold` for 'image' and 'pixel'
@@ -73,6 +78,14 @@ def _prepare(self:WEPaDiM):
     self._matrices = [torch.tensor(m, device=self.device) for m in matrices]
 
 @patch
+def _look_at(self:WEPaDiM, roi):
+    "Set where to look, before a fit."
+    if roi is not None and not isinstance(roi, Roi): roi = Roi(roi, self.settings.input, self.settings.image_size)
+    self.roi = self.learned_roi = roi   # the second stays as it was at the fit
+    self._focus = None if roi is None else Focus(roi, self.embedding.grid, self._matrices)
+    self._inside = None if roi is None else self._focus.cells   # whose Gaussians count
+
+@patch
 def __repr__(self:WEPaDiM):
     s = self.settings
     bands = '|'.join(s.wavelet_kept_subbands)
@@ -82,12 +95,17 @@ def __repr__(self:WEPaDiM):
 # %% ../nbs/40_model.ipynb #291c0364
 @patch
 def embed(self:WEPaDiM,
-    x:torch.Tensor, # [B, 3, S, S], uint8
+    x:torch.Tensor, # [B, 3, H, W], uint8
 )->torch.Tensor: # [B, P, C], float32
     "The embedding of a batch of images: one vector for each position."
     maps = self.backbone(x)
     e = self.embedding(maps)
     return e if self.projection is None else e @ self.projection
+
+@patch
+def _maps(self:WEPaDiM, d):
+    "Distances [B, P] as maps [B, H, W], 0 where nobody looks."
+    return self._focus.maps(d) if self._focus else distance_maps(d, self.embedding.grid, self._matrices)
 
 # %% ../nbs/40_model.ipynb #651bb56b
 @patch
@@ -99,6 +117,7 @@ def _embeddings(self:WEPaDiM, images, batch_size, progress=False, title=''):
     hidden = None if progress else True   # None: hidden where there is no terminal
     with tqdm(total=total, desc=title, unit='image', disable=hidden) as bar:
         for items, x in batches(images, s.input, s.image_size, batch_size, s.value_range, pinned):
+            check_sizes(self.roi, items)
             yield items, self.embed(x)
             bar.update(len(items))
 
@@ -117,10 +136,12 @@ def _room(self:WEPaDiM, n):
     return plan_memory(self.memory_budget, factors, embeddings, self.device)
 
 # %% ../nbs/40_model.ipynb #606ae8a8
-def _warn_if_all_same(X):
-    "Warn if the embeddings [N, P, C] of the good images do not differ."
+def _warn_if_all_same(X, inside=None):
+    "Warn if the embeddings [N, P, C] of the good images do not differ at the positions [P] that count."
     if len(X) < 2: return
-    few = X[:, :64]   # some positions are enough
+    first = 0 if inside is None else int(inside.int().argmax())
+    few = X[:, first:first + 64]   # some positions are enough
+    if inside is not None: few = few[:, inside[first:first + 64]]
     spread = float((few - few[:1]).abs().max())
     largest = float(few.abs().max())
     if spread <= 1e-5*largest:
@@ -134,18 +155,19 @@ def _calibrate(self:WEPaDiM, d, batch_size):
     scores = []
     medians = []
     pixels = []
-    for few in d.split(batch_size):
-        maps = distance_maps(few, self.embedding.grid, self._matrices)
+    for few in d.split(images_at_once(batch_size, self.settings.image_size)):
+        maps = self._maps(few)
         scores.append(image_scores(maps))
-        medians.append(maps.flatten(1).median(1).values)
-        sample = maps[:, 2::4, 2::4]   # neighbours say the same: one pixel of 16 is enough
-        pixels.append(sample.flatten(1))
+        counted, sample = counted_pixels(maps, self._focus)
+        medians.append(counted.median(1).values)
+        pixels.append(sample)
     self.train_scores = torch.cat(scores).cpu().numpy()
     pixels = torch.cat(pixels).cpu().numpy()
     rate = self.settings.false_alarm_rate
     seed = self.settings.seed
     image = find_threshold(self.train_scores, rate, seed)
     pixel = pixel_threshold(pixels, rate, seed)
+    if self.roi: pixel = replace(pixel, value=max(pixel.value, 1e-30))   # outside, maps are 0 and never an alarm
     self.thresholds = dict(image=image, pixel=pixel)
     self.threshold = image.value
     low = float(torch.cat(medians).median())
@@ -161,12 +183,15 @@ def fit(self:WEPaDiM,
 )->WEPaDiM: # itself
     "Fit on good images only."
     items = training_images(images)
+    self._look_at(self.roi)   # also if it was narrowed
+    warn_if_turned(items, self.given.image_size)
+    check_sizes(self.roi, items)
     s = with_range(self.given, items)
     self.settings = s
     room = self._room(len(items))
     embeddings = self._embeddings(items, batch_size, progress, 'training')
     X = collect((e for _, e in embeddings), len(items), room.spill)
-    _warn_if_all_same(X)
+    _warn_if_all_same(X, self._inside)
     return self._fit_to(X, room.working, batch_size)
 
 # %% ../nbs/40_model.ipynb #1bb2c1e0
@@ -176,7 +201,7 @@ def _fit_to(self:WEPaDiM, X, working, batch_size):
     self.gaussian = None   # frees the Gaussians of an earlier fit: there is room for one
     self.train_scores = self.threshold = self.scale = None
     self.thresholds = {}
-    self.gaussian = fit_gaussian(X, self.embedding.grid, self.settings, working)
+    self.gaussian = fit_gaussian(X, self.embedding.grid, self.settings, working, inside=self._inside)
     d = self.gaussian.left_out
     if d is None: return self
     if self.settings.distance == 'sqrt': d = d.sqrt()
@@ -201,8 +226,8 @@ def _score(self:WEPaDiM, items, e):
     "The `Prediction` of embeddings [B, P, C]."
     s = self.settings
     grid = self.embedding.grid
-    d = window_score(self.gaussian, e, grid, s.window, s.distance, self.backbone.precision)
-    maps = distance_maps(d, grid, self._matrices)
+    d = window_score(self.gaussian, e, grid, s.window, s.distance, self.backbone.precision, self._inside)
+    maps = self._maps(d)
     scores = image_scores(maps)
     return self._prediction(items, scores.cpu().numpy(), maps.cpu().numpy())
 
@@ -230,10 +255,10 @@ def predict(self:WEPaDiM,
 @patch
 def _joined(self:WEPaDiM, parts:list)->Prediction:
     "Predictions of batches as one."
-    size = self.settings.image_size
+    wide, high = sides(self.settings.image_size)
     items = []
     scores = [np.empty(0, np.float32)]
-    maps = [np.empty((0, size, size), np.float32)]
+    maps = [np.empty((0, high, wide), np.float32)]
     for p in parts:
         items += p.items
         scores.append(p.scores)
@@ -250,17 +275,29 @@ def set_threshold(self:WEPaDiM,
     self.threshold = float(threshold)
     return self
 
+@patch
+def narrow(self:WEPaDiM,
+    roi, # A mask file or an array [H, W]: where to look, too
+)->WEPaDiM: # itself
+    "Look only where this mask is white too, without a fit; thresholds stay."
+    s = self.settings
+    self.roi = narrowed(self.roi, Roi(roi, s.input, s.image_size))
+    self._focus = Focus(self.roi, self.embedding.grid, self._matrices)
+    return self
+
 # %% ../nbs/40_model.ipynb #6dd0d48e
 @patch
 def files(self:WEPaDiM)->dict: # {file name: content}
     "The fitted model as the files that `save` writes."
     if self.gaussian is None: raise InputError("this WEPaDiM is not fitted: there is nothing to save")
+    if self.roi is not self.learned_roi: raise InputError("this WEPaDiM was narrowed: save it before, or fit it with that roi")
     g = self.gaussian
     tensors = {'mean': g.mean}
     tensors['W'] = pack(g.W) if self.settings.n_features else g.W
     steps = self.backbone.steps
     for name, weight in (steps or self.backbone).weights.items(): tensors[f'backbone.{name}'] = weight
     if self.train_scores is not None: tensors['train_scores'] = torch.from_numpy(self.train_scores)
+    if self.roi: tensors['roi'] = pack_roi(self.roi)
     meta = dict(
         settings=self.settings.model_dump(mode='json'),
         eps=g.eps,
@@ -269,6 +306,7 @@ def files(self:WEPaDiM)->dict: # {file name: content}
         thresholds={name: t.as_dict() for name, t in self.thresholds.items()},
         scale=self.scale,
         network=steps.about() if steps else None,   # None: its modules are built again
+        **(dict(roi=about_roi(self.roi)) if self.roi else {}),
         weights=Path(self.backbone.source).name,
         weights_sha256=self.backbone.sha256)
     return model_files(tensors, meta)
@@ -322,6 +360,9 @@ def load(cls:WEPaDiM,
     meta, tensors = read_model(path)
     network = _network_from(tensors, meta, path)
     model = cls(Settings(**meta['settings']), weights=network, gpu_id=gpu_id, engine=engine, precision=precision)
+    if 'roi' in meta:
+        geometry = model.settings.input, model.settings.image_size
+        model._look_at(unpack_roi(tensors['roi'], meta['roi'], geometry, path))
     model.backbone.source = meta['weights']
     model.backbone.sha256 = meta['weights_sha256']
     model.gaussian = model._gaussian_from(tensors, meta, path)

@@ -13,7 +13,7 @@ from math import prod
 import torch
 
 from .backbone import Backbone, layer_shapes
-from .config import Settings, subbands
+from .config import Settings, sides, subbands
 from .data import batches
 from .embedding import WaveletEmbedding, random_directions
 from .errors import InputError
@@ -177,11 +177,10 @@ def _pass_needs(
 )->tuple: # GiB: (what is in memory in any case, what could be in files)
     "What a pass needs beside the feature maps."
     p = prod(emb.grid)
-    size = configs[0].image_size
     kept = _kept_features(configs, emb)
     n_distances = len({distance_key(c) for c in configs})
     threads = torch.get_num_threads()
-    maps = 4*threads*gib_of((m, size, size))
+    maps = 4*threads*gib_of((m, *sides(configs[0].image_size)))
     distances = 4*n_distances*gib_of((m, p))   # of two passes, in float64
     gaussian = gib_of((p, kept, kept))
     channels = sum(emb.channels.values())

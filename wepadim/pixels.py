@@ -38,8 +38,10 @@ class PixelLabels:
         known=None, # [n], bool: of which images it is known what is defective; None: of all
         good=None, # [n], bool: which images are good; None: those with an empty mask
         metrics=None, # Keys of the pixel metrics to compute; None: all
+        inside=None, # [H, W], bool, of every image: the pixels that count; None: all
     ):
         self.metrics = metrics
+        self.inside = inside
         self.known = None
         self.reason = 'the data set has no masks'
         if masks is None: return
@@ -47,7 +49,7 @@ class PixelLabels:
         shown = np.arange(self.n_images) if known is None else np.flatnonzero(known)
         if len(shown) < self.n_images: self.known = torch.from_numpy(shown).to(device)
         own = {i: np.asarray(masks[i], bool) for i in shown.tolist()}
-        self.reason = _why_undefined(own.values())
+        self.reason = _why_undefined([_counted(mask, inside) for mask in own.values()])
         if self.reason: return
         self.sizes = [mask.shape for mask in own.values()]
         self.enlarge = isinstance(masks, list)
@@ -62,17 +64,23 @@ def _why_undefined(masks):
     return why_undefined([1]*some_bad + [0]*some_good)
 
 # %% ../nbs/31_pixels.ipynb #7d8d029a
-def _starts(sizes):
+def _counted(pixels, inside):
+    "The pixels of one image that count, in a row; an array or a tensor [H, W]."
+    return pixels.reshape(-1) if inside is None else pixels[inside]
+
+def _starts(sizes, inside=None):
     "Where each image begins in the row of all pixels, and where the last one ends."
-    pixels = [h*w for h, w in sizes]
+    pixels = [h*w if inside is None else int(inside.sum()) for h, w in sizes]
     return np.cumsum([0, *pixels])
 
+# %% ../nbs/31_pixels.ipynb #91629537
 @patch
 def _find_defective(self:PixelLabels, own:dict, device):
     "Set `where`, `weights` and `image` of the defective pixels, image by image: all weights at once take 8 bytes a pixel."
     where, weights, image = [], [], []
-    for start, (i, mask) in zip(_starts(self.sizes), own.items()):
-        positions = np.flatnonzero(mask)
+    for start, (i, mask) in zip(_starts(self.sizes, self.inside), own.items()):
+        positions = np.flatnonzero(_counted(mask, self.inside))
+        if self.inside is not None: mask = mask & self.inside   # of a region, what is inside
         of_image, _ = region_weights(mask[None])
         where.append(start + positions)
         weights.append(of_image[0, mask])
@@ -85,7 +93,7 @@ def _find_defective(self:PixelLabels, own:dict, device):
 @patch
 def _find_good(self:PixelLabels, own:dict, good):
     "Set `good`: the (start, end) of each good image."
-    starts = _starts(self.sizes)
+    starts = _starts(self.sizes, self.inside)
     self.good = []
     for start, end, (i, mask) in zip(starts, starts[1:], own.items()):
         is_good = not mask.any() if good is None else good[i]
@@ -94,8 +102,8 @@ def _find_good(self:PixelLabels, own:dict, good):
 # %% ../nbs/31_pixels.ipynb #822cbc0f
 @patch
 def flat(self:PixelLabels,
-    maps, # [n, S, S], float: an array or a tensor
-)->torch.Tensor: # [N], float32: of all pixels of images with known masks
+    maps, # [n, H, W], float: an array or a tensor
+)->torch.Tensor: # [N], float32: of all pixels that count, of images with known masks
     "The scores of all pixels in one row."
     maps = torch.as_tensor(maps, dtype=torch.float32)
     if self.known is not None: maps = maps[self.known]
@@ -103,12 +111,13 @@ def flat(self:PixelLabels,
         there = tuple(maps.shape[1:])
         expected = self.sizes[0]
         if there != expected: raise InputError(f'maps of {there}, masks of {expected}: expected the same size')
-        return maps.reshape(-1)
-    starts = _starts(self.sizes)
+        return maps.reshape(-1) if self.inside is None else maps[:, self.inside].reshape(-1)
+    starts = _starts(self.sizes, self.inside)
     row = torch.empty(int(starts[-1]), device=maps.device)
     for start, one, size in zip(starts, maps, self.sizes):
         large = torch.nn.functional.interpolate(one[None, None], size, mode='bilinear', align_corners=False)
-        row[start:start + large.numel()] = large.reshape(-1)
+        counted = _counted(large[0, 0], self.inside)
+        row[start:start + len(counted)] = counted
     return row
 
 @patch

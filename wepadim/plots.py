@@ -126,34 +126,38 @@ def colourise(
 def shown_picture(
     image, # Anything `load_image` takes
     input:str='whole', # The view to show: 'crop' or 'whole'
-    side:int=224, # Of the square that the network sees, in pixels; only for 'crop'
+    size=224, # Of the view, in pixels: one number for a square, or (width, height); only for 'crop'
     max_side:int=1024, # The picture is not made larger than this
     value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
 )->Image.Image: # RGB, in the proportions of the view
     "The part of an image that a map is of, for people to look at."
     enough = max_side if input == 'whole' else None   # of a large JPEG
     im = load_image(image, value_range, enough)
-    if input == 'crop': im = network_view(im, 'crop', side)
+    if input == 'crop': im = network_view(im, 'crop', size)
     im.thumbnail((max_side, max_side))
     return im
 
 # %% ../nbs/41_plots.ipynb #0661c815
 def overlay(
     image, # Anything `load_image` takes
-    amap:np.ndarray, # [S, S], its anomaly map
+    amap:np.ndarray, # [H, W], its anomaly map
     scale:tuple, # (low, high): the ends of the colour scale, one for all images
     input:str='whole', # The view the map is of: 'crop' or 'whole'
     max_side:int=1024, # The picture is not made larger than this
     value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
     threshold:float|None=None, # Regions of the map from here on are outlined
+    inside:np.ndarray|None=None, # [H, W], bool: where the map counts; the rest is darkened; None: everywhere
 )->Image.Image: # RGB, in the proportions of the view
     "The image in grey, glowing where it is anomalous."
-    im = shown_picture(image, input, len(amap), max_side, value_range)
+    im = shown_picture(image, input, amap.shape[::-1], max_side, value_range)
     grey = np.asarray(im.convert('L'), np.float32)
     values = Image.fromarray(np.asarray(amap, np.float32))
     values = np.asarray(values.resize(im.size, Image.Resampling.BILINEAR))
     mixed = .55*grey[..., None] + .6*colourise(values, scale)
     mixed = mixed.clip(0, 255).astype(np.uint8)
+    if inside is not None:
+        counts = Image.fromarray(inside).resize(im.size, Image.Resampling.NEAREST)
+        mixed[~np.asarray(counts)] //= 3
     if threshold is not None:
         thickness = max(1, round(max(im.size)/400))
         mixed[outline_mask(values >= threshold, thickness)] = 255
@@ -192,21 +196,22 @@ def as_drawn(
     return drawn.replace('$', r'\$')
 
 # %% ../nbs/41_plots.ipynb #363cd254
-def _show_map(ax, view, amap, scale, mask=None):
+def _show_map(ax, view, amap, scale, mask=None, inside=None):
     "Draw the overlay of an anomaly map on its view, with the outline of its mask in white."
-    ax.imshow(overlay(view, amap, scale))
+    ax.imshow(overlay(view, amap, scale, inside=inside))
     if mask is not None and mask.any(): ax.contour(mask, [.5], colors='white', linewidths=.8)
 
 # %% ../nbs/41_plots.ipynb #473d7874
 def show_maps(
     images, # n of what `load_image` takes
-    maps, # n anomaly maps [S, S]
+    maps, # n anomaly maps [H, W]
     scale:tuple, # (low, high): one colour scale for all
     titles=None, # n titles
-    masks=None, # n masks [S, S] or None: outlined in white
+    masks=None, # n masks [H, W] or None: outlined in white
     input:str='whole', # The view the maps are of
     title:str|None=None, # Over everything
     per_row:int=8, # Images side by side
+    inside=None, # [H, W], bool: where the maps count; the rest is darkened
     value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
 ):
     "Draw images above their overlays, all on one colour scale; returns the figure."
@@ -217,11 +222,11 @@ def show_maps(
     above, below = axs[::2].ravel(), axs[1::2].ravel()
     for i in range(n):
         im = load_image(images[i], value_range)
-        view = network_view(im, input, len(maps[i]))
+        view = network_view(im, input, maps[i].shape[::-1])
         above[i].imshow(view)
         if titles is not None: above[i].set_title(as_drawn(titles[i]), fontsize=9)
         mask = None if masks is None else masks[i]
-        _show_map(below[i], view, maps[i], scale, mask)
+        _show_map(below[i], view, maps[i], scale, mask, inside)
     colours = mpl.cm.ScalarMappable(mpl.colors.Normalize(*scale), HEAT)
     if n: fig.colorbar(colours, ax=list(below), fraction=.02, label='distance from normal')
     if title: fig.suptitle(as_drawn(title), fontsize=10)

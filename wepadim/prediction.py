@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .regions import find_regions, picture_size
+from .images import picture_size
+from .regions import find_regions
 
 # %% ../nbs/39_prediction.ipynb #361169f9
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Prediction:
     "What `predict` returns for n images."
     items: list # what was given: paths, images or arrays
     scores: np.ndarray # [n], float32: the maximum of each map
-    maps: np.ndarray # [n, S, S], float32: anomaly maps of the network's view
+    maps: np.ndarray # [n, H, W], float32: anomaly maps of the network's view
     labels: np.ndarray|None = None # [n], bool: score >= threshold; None without a threshold
     calibrated: np.ndarray|None = None # [n], 0 to 1: the part of good parts that score lower; None without fair scores
     pixel_threshold: float|None = None # pixels of the maps from here on are alarms
@@ -32,7 +33,7 @@ class Prediction:
 
     @property
     def defects(self):
-        "[n, S, S], bool: the pixels that are alarms; None without a threshold for pixels."
+        "[n, H, W], bool: the pixels that are alarms; None without a threshold for pixels."
         if self.pixel_threshold is None: return None
         return self.maps >= self.pixel_threshold
 

@@ -16,10 +16,12 @@ from filelock import FileLock, Timeout
 from .config import RunSettings, Settings
 from .errors import CannotWrite, InputError, first_line, read_json, relative_path, say, write_json
 from .provenance import provenance
+from .roi import roi_hash
 
 # %% ../nbs/55_runs.ipynb #8acabd7d
 _NO_EFFECT = { # on the numbers of a category
     'accept', 'cache_dir', 'classes', 'gpu_id', 'heatmaps', 'memory_budget', 'models',
+    'roi', # its content counts
     'run_name', 'save_model', 'save_path', 'selection', 'workers'}
 
 def _data_name(run)->str:
@@ -32,6 +34,7 @@ def identity(
     "Everything in the run's settings that decides the numbers of a category."
     chosen = run.model_dump(mode='json', exclude=_NO_EFFECT)
     chosen['data_path'] = _data_name(run)
+    if run.roi: chosen['roi'] = roi_hash(run.roi)
     return chosen
 
 # %% ../nbs/55_runs.ipynb #60c79457
@@ -139,7 +142,7 @@ def relative(
 )->dict: # As JSON, its paths relative to `folder`
     "A run's settings that stay true when results and data are moved together."
     found = run.model_dump(mode='json')
-    for name in ('data_path', 'save_path', 'cache_dir', 'weights'):
+    for name in ('data_path', 'save_path', 'cache_dir', 'weights', 'roi'):
         if found[name] is not None: found[name] = relative_path(found[name], folder)
     return found
 

@@ -102,7 +102,7 @@ def score_maps(
     config:Settings, # distance, sigma, smoothing, image_size
     d2:torch.Tensor, # [M, P], float64: squared distances
     grid:tuple, # (h, w)
-)->torch.Tensor: # [M, S, S], float32
+)->torch.Tensor: # [M, H, W], float32
     "Anomaly maps from squared distances."
     c = config
     matrices = map_matrices(grid, c.image_size, c.sigma, c.smoothing)
@@ -177,7 +177,7 @@ def search_passes(
     train:list, # Maps of the training images, from `extract`
     test:list, # Maps of the test images
     labels, # [M], 0 good, 1 defective
-    masks=None, # [M, S, S], bool, or a `PixelLabels`; None: no masks
+    masks=None, # [M, H, W], bool, or a `PixelLabels`; None: no masks
     budget:float=inf, # GiB that the whole program may need; what does not fit is in files
     watch=lambda stage: nullcontext(), # Times the stages: distances, and waiting for the metrics
 ):
@@ -201,7 +201,7 @@ def search(
     train:list, # Maps of the training images, from `extract`
     test:list, # Maps of the test images
     labels, # [M], 0 good, 1 defective
-    masks=None, # [M, S, S], bool; None: no masks
+    masks=None, # [M, H, W], bool; None: no masks
     **kw, # More for `search_passes`
 )->tuple: # ([(config, metrics, image scores)], [(config, why it was skipped)])
     "Every configuration's metrics."

@@ -74,7 +74,8 @@ def _heatmap_figure(out:Outcome, n:int):
     scale = out.model.scale or (float(p.maps.min()), float(p.maps.max()))
     title = f'{out.cat.name}: scores falling from left to right'
     paths = [s.path for s in samples]
-    view = dict(input=settings.input, value_range=settings.value_range)
+    inside = out.model.roi.view if out.model.roi else None
+    view = dict(input=settings.input, value_range=settings.value_range, inside=inside)
     return show_maps(paths, p.maps[chosen], scale, titles, masks, title=title, **view)
 
 # %% ../nbs/56_single.ipynb #058a94b2

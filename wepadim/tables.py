@@ -12,7 +12,8 @@ from pathlib import Path
 from . import __version__
 
 from .errors import relative_path
-from .regions import Region, find_regions, picture_size
+from .images import picture_size
+from .regions import Region, find_regions
 
 # %% ../nbs/64_tables.ipynb #e0922735
 def columns_of(
@@ -114,6 +115,7 @@ def about(
     "The content of run.json."
     from wepadim.census import unused_as_dicts
     from wepadim.provenance import provenance_record
+    from wepadim.roi import about_roi   # slow
     return dict(
         images=len(paths),
         census=dict(scored=len(paths), unused=unused_as_dicts(unused)),
@@ -124,6 +126,7 @@ def about(
         weights_sha256=model.backbone.sha256,
         engine=model.backbone.engine,
         precision=model.backbone.precision,
+        roi=about_roi(model.roi) if model.roi else None,
         **provenance_record(model.settings))
 
 # %% ../nbs/64_tables.ipynb #b1a4233b
@@ -132,6 +135,7 @@ def maker_of(
     **options, # What else decides the results, in JSON types
 )->str: # 64 hexadecimal digits
     "A hash of what decides the rows of a table: the model, its thresholds, and the options."
+    from wepadim.roi import about_roi
     g = model.gaussian
     parts = [
         model.settings.model_dump(mode='json'),
@@ -144,6 +148,7 @@ def maker_of(
         g.eps,
         options,
         __version__]
+    if model.roi: parts.append(about_roi(model.roi))
     for tensor in (g.mean, g.W):
         numbers = tensor.cpu().contiguous().numpy()
         parts.append(hashlib.sha256(numbers).hexdigest())

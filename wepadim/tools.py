@@ -71,6 +71,8 @@ def _predict_parser()->Parser:
     p.add_argument('--out', default='predictions', help='folder for scores.csv and heatmaps/ (default: predictions)')
     p.add_argument('--threshold', type=float,
                    help="scores from here on are labelled 1 (default: the model's, if it has one)")
+    p.add_argument('--roi', metavar='MASK',
+                   help='look only where this mask is white; where the model was fitted with one, only where both are')
     add_accept(p, ['skip_bad_images'])
     p.add_argument('--no_heatmaps', action='store_true', help='only the tables, no pictures and no page')
     p.add_argument('--coco', action='store_true', help='write the regions as <out>/regions.coco.json too')
@@ -141,6 +143,7 @@ def wepadim_predict(
     from wepadim.model import WEPaDiM
     run = RunSettings(**flags_given(args, RunSettings))
     model = WEPaDiM.load(args.model, run.gpu_id, run.engine, run.precision)
+    if args.roi: model.narrow(args.roi)
     if args.threshold is not None: model.set_threshold(args.threshold)
     if args.watch: return _end(_watch(args, model), 'cannot be read')
     paths = images_of(args.images, args.out)

@@ -183,7 +183,7 @@ def _results(self:Watcher, batch)->dict: # {path: result}
     paths = [path for path, _, _ in batch]
     names = {path: _heatmap_name(path, name, file) for path, name, file in batch}
     try:
-        [p] = self.model.stream(paths, len(paths))
+        p = self.model.predict(paths, len(paths))
         if self.heatmaps: when_there_is_room(lambda: draw(self.model, p, self.out, names), lambda: self.stopping)
         return results_of(p, self.out)
     except CannotWrite: raise
