@@ -210,7 +210,8 @@ def _sums(x:Value, pixels:Value, weights:Value)->Value:
 
 def _shorter(x:Value, n:Value, m:Value, first:Value, size:int)->Value:
     "`size` of the m rows that x [B, n, k] is brought to."
-    padded = _sums(x, *_weights(n, m, first, size)).op('Reshape', [0, _groups(size)*_GROUP, -1])
+    pixels, weights = _weights(n, m, first, size)
+    padded = _sums(x, pixels, weights).op('Reshape', [0, _groups(size)*_GROUP, -1])
     return padded.op('Slice', [0], [size], [1])
 
 # %% ../nbs/70_graph.ipynb #22f78621

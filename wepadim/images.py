@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Extremes', 'extremes', 'range_of', 'find_value_range', 'what_is_beyond', 'usual_range', 'to_8_bits', 'load_image',
-           'image_size', 'crop_geometry', 'network_view', 'view_box', 'seen_box', 'load_view']
+           'image_size', 'crop_geometry', 'network_view', 'view_box', 'seen_box', 'load_pixels', 'load_view']
 
 # %% ../nbs/04_images.ipynb #fabba9b4
 from concurrent.futures import ThreadPoolExecutor
@@ -250,6 +250,19 @@ def seen_box(
     return tuple(round(edge) for edge in view_box(image_size, input, size))
 
 # %% ../nbs/04_images.ipynb #9c8d275f
+def load_pixels(
+    source, # Anything `load_image` takes
+    input:str='whole', # 'crop' or 'whole'
+    size:int=224, # Side of the square, in pixels
+    value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
+)->Image.Image: # Mode RGB
+    "A picture from which the view can be cut."
+    enough = 4*_short_side(size)
+    im = load_image(source, value_range, enough)
+    try: _placed(*im.size, input, size)
+    except InputError as e: raise InputError(f'{called(source)}: {e}') from None
+    return im
+
 def load_view(
     source, # Anything `load_image` takes
     input:str='whole', # 'crop' or 'whole'
@@ -257,9 +270,7 @@ def load_view(
     value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
 )->np.ndarray: # [size, size, 3], uint8
     "A picture as the network sees it."
-    enough = 4*_short_side(size)
-    im = load_image(source, value_range, enough)
-    try: w, h, left, top = _placed(*im.size, input, size)
-    except InputError as e: raise InputError(f'{called(source)}: {e}') from None
+    im = load_pixels(source, input, size, value_range)
+    w, h, left, top = _placed(*im.size, input, size)
     smaller = shrink(im, w, h)
     return smaller[top:top + size, left:left + size]

@@ -121,9 +121,7 @@ def about(
         threshold=model.threshold,
         thresholds={name: threshold.as_dict() for name, threshold in model.thresholds.items()},
         scale=model.scale,
-        weights_sha256=model.backbone.sha256,
-        engine=model.backbone.engine,
-        precision=model.backbone.precision,
+        **model.origin(),
         **provenance_record(model.settings))
 
 # %% ../nbs/56_tables.ipynb #b1a4233b
@@ -132,19 +130,13 @@ def maker_of(
     **options, # What else decides the results, in JSON types
 )->str: # 64 hexadecimal digits
     "A hash of what decides the rows of a table: the model, its thresholds, and the options."
-    g = model.gaussian
     parts = [
         model.settings.model_dump(mode='json'),
         model.threshold,
         {name: threshold.value for name, threshold in model.thresholds.items()},
         model.scale,
-        model.backbone.sha256,
-        model.backbone.engine,
-        model.backbone.precision,
-        g.eps,
+        model.origin(),
+        model.fingerprint(),
         options,
         __version__]
-    for tensor in (g.mean, g.W):
-        numbers = tensor.cpu().contiguous().numpy()
-        parts.append(hashlib.sha256(numbers).hexdigest())
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
