@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SEED', 'SKIPPED', 'first_few', 'detect_layout', 'categories', 'category', 'open_categories', 'limit', 'unreadable',
-           'readable', 'fingerprint', 'with_range', 'image_tensor', 'images_at_once', 'batches']
+           'readable', 'fingerprint', 'with_range', 'image_tensor', 'images_at_once', 'batches', 'picture_batches']
 
 # %% ../nbs/15_data.ipynb #e715e478
 import hashlib, os, re
@@ -15,13 +15,13 @@ from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 
-import numpy as np, torch
+import numpy as np
 from joblib import cpu_count
 
 from .errors import InputError, check_choice, digest, relative_path
 from .files import read_picture
 from .config import sides
-from .images import find_value_range, load_view
+from .images import find_value_range, load_pixels, load_view
 from .layouts import LAYOUTS
 from .listed import elpv_root
 from .roles import folders
@@ -257,8 +257,9 @@ def image_tensor(
     input:str='whole', # 'crop' or 'whole'
     size=224, # Of the view, in pixels: one number for a square, or (width, height)
     value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
-)->torch.Tensor: # [3, H, W], uint8
+)->'torch.Tensor': # [3, H, W], uint8
     "An image as the network's input, not yet normalised."
+    import torch   # slow, and not needed for lists of images
     values = load_view(image, input, size, value_range)
     return torch.tensor(values).permute(2, 0, 1)
 
@@ -283,6 +284,26 @@ def images_at_once(
     return min(batch_size, max(1, _AT_ONCE//pixels))
 
 # %% ../nbs/15_data.ipynb #daad2247
+def _decoded(images, batch_size:int, begin):
+    "Yield (items, what `begin` made of their number), filled by its function of (place, item), decoding ahead."
+    threads = cpu_count()
+    n_ahead = _ahead(images, batch_size, threads)
+    images = iter(images)
+    waiting = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        def start_batch():
+            items = list(islice(images, batch_size))
+            x, decode = begin(len(items))
+            decoding = [pool.submit(decode, *pair) for pair in enumerate(items)]
+            if items: waiting.append((items, x, decoding))
+        for _ in range(n_ahead): start_batch()
+        while waiting:
+            start_batch()
+            items, x, decoding = waiting.popleft()
+            for job in decoding: job.result()
+            yield items, x
+
+# %% ../nbs/15_data.ipynb #6ac0cd2c
 def batches(
     images, # Any iterable of what `load_image` takes
     input:str='whole', # 'crop' or 'whole'
@@ -292,22 +313,28 @@ def batches(
     pinned:bool=False, # In memory from which a GPU copies while it computes?
 ):
     "Yield (items, tensor [B, 3, H, W] of uint8, channels last), decoding ahead."
+    import torch
     if not pinned: batch_size = images_at_once(batch_size, size)
     wide, high = sides(size)
-    threads = cpu_count()
-    n_ahead = _ahead(images, batch_size, threads)
-    images = iter(images)
-    waiting = deque()
-    def decode(image, place): place[:] = load_view(image, input, size, value_range)
-    with ThreadPoolExecutor(threads) as pool:
-        def start_batch():
-            items = list(islice(images, batch_size))
-            x = torch.empty(len(items), high, wide, 3, dtype=torch.uint8, pin_memory=pinned)
-            decoding = [pool.submit(decode, *pair) for pair in zip(items, x.numpy())]
-            if items: waiting.append((items, x, decoding))
-        for _ in range(n_ahead): start_batch()
-        while waiting:
-            start_batch()
-            items, x, decoding = waiting.popleft()
-            for job in decoding: job.result()
-            yield items, x.permute(0, 3, 1, 2)
+    def begin(n):
+        x = torch.empty(n, high, wide, 3, dtype=torch.uint8, pin_memory=pinned)
+        places = x.numpy()
+        def decode(i, image): places[i] = load_view(image, input, size, value_range)
+        return x, decode
+    for items, x in _decoded(images, batch_size, begin): yield items, x.permute(0, 3, 1, 2)
+
+# %% ../nbs/15_data.ipynb #16cbbcd9
+def picture_batches(
+    images, # Any iterable of what `load_image` takes
+    input:str='whole', # 'crop' or 'whole'
+    size=224, # Of the view, in pixels: one number for a square, or (width, height)
+    batch_size:int=32, # Images at once; fewer of large ones, see `images_at_once`
+    value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
+):
+    "Yield (items, list of arrays [H, W, 3] of uint8), decoding ahead."
+    batch_size = images_at_once(batch_size, size)
+    def begin(n):
+        pictures = [None]*n
+        def decode(i, image): pictures[i] = np.asarray(load_pixels(image, input, size, value_range))
+        return pictures, decode
+    yield from _decoded(images, batch_size, begin)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Extremes', 'extremes', 'range_of', 'find_value_range', 'what_is_beyond', 'usual_range', 'to_8_bits', 'load_image',
            'image_size', 'picture_size', 'crop_geometry', 'network_view', 'warn_if_turned', 'view_box', 'seen_box',
-           'load_view']
+           'load_pixels', 'load_view']
 
 # %% ../nbs/04_images.ipynb #fabba9b4
 import os
@@ -283,6 +283,19 @@ def seen_box(
     return tuple(round(edge) for edge in view_box(image_size, input, size))
 
 # %% ../nbs/04_images.ipynb #9c8d275f
+def load_pixels(
+    source, # Anything `load_image` takes
+    input:str='whole', # 'crop' or 'whole'
+    size=224, # Of the view, in pixels: one number for a square, or (width, height)
+    value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
+)->Image.Image: # Mode RGB
+    "A picture from which the view can be cut."
+    enough = 4*_with_margin(max(sides(size)))
+    im = load_image(source, value_range, enough)
+    try: _placed(*im.size, input, size)
+    except InputError as e: raise InputError(f'{called(source)}: {e}') from None
+    return im
+
 def load_view(
     source, # Anything `load_image` takes
     input:str='whole', # 'crop' or 'whole'
@@ -290,10 +303,8 @@ def load_view(
     value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
 )->np.ndarray: # [height, width, 3], uint8
     "A picture as the network sees it."
-    wide, high = sides(size)
-    enough = 4*_with_margin(max(wide, high))
-    im = load_image(source, value_range, enough)
-    try: w, h, left, top = _placed(*im.size, input, size)
-    except InputError as e: raise InputError(f'{called(source)}: {e}') from None
+    im = load_pixels(source, input, size, value_range)
+    w, h, left, top = _placed(*im.size, input, size)
     smaller = shrink(im, w, h)
+    wide, high = sides(size)
     return smaller[top:top + high, left:left + wide]

@@ -7,6 +7,7 @@ __all__ = ['WEPaDiM']
 
 # %% ../nbs/40_model.ipynb #1b0cde33
 from dataclasses import replace
+from hashlib import sha256
 from math import prod
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from fastcore.basics import patch
 from tqdm import tqdm
 
 from .backbone import Backbone, pick_device
-from .config import Settings, preset as from_preset, sides
+from .config import Settings, preset as from_preset
 from .data import batches, images_at_once, with_range
 from .embedding import WaveletEmbedding, random_directions
 from .errors import InputError, warn
@@ -23,12 +24,12 @@ from .gaussian import Gaussian, pack, unpack
 from .images import warn_if_turned
 from .inputs import as_images, training_images
 from .maps import distance_maps, image_scores, map_matrices
-from .prediction import Prediction
+from .prediction import Prediction, joined, judged
 from .roi import Focus, Roi, about_roi, check_sizes, counted_pixels, narrowed, pack_roi, unpack_roi
 from .saving import model_files, read_model, replace_folder
 from .spill import collect, gib_of, plan_memory
 from .steps import read_steps
-from .thresholds import Threshold, calibrated, find_threshold, pixel_threshold
+from .thresholds import Threshold, checked_threshold, find_threshold, pixel_threshold
 from .window import fit_gaussian, window_score
 
 # %% ../nbs/40_model.ipynb #cc5f333b
@@ -229,17 +230,7 @@ def _score(self:WEPaDiM, items, e):
     d = window_score(self.gaussian, e, grid, s.window, s.distance, self.backbone.precision, self._inside)
     maps = self._maps(d)
     scores = image_scores(maps)
-    return self._prediction(items, scores.cpu().numpy(), maps.cpu().numpy())
-
-# %% ../nbs/40_model.ipynb #462f1f24
-@patch
-def _prediction(self:WEPaDiM, items, scores, maps):
-    "Scores and maps with what the thresholds say of them."
-    labels = quantiles = pixel = None
-    if self.threshold is not None: labels = scores >= self.threshold
-    if self.train_scores is not None: quantiles = calibrated(scores, self.train_scores)
-    if 'pixel' in self.thresholds: pixel = self.thresholds['pixel'].value
-    return Prediction(items, scores, maps, labels, quantiles, pixel, self.settings.input)
+    return judged(self, items, scores.cpu().numpy(), maps.cpu().numpy())
 
 # %% ../nbs/40_model.ipynb #5063e728
 @patch
@@ -250,20 +241,7 @@ def predict(self:WEPaDiM,
 )->Prediction: # Of all images, in their order
     "Scores and anomaly maps of images; for streams without end see `stream`."
     parts = list(self.stream(images, batch_size, progress))
-    return self._joined(parts)
-
-@patch
-def _joined(self:WEPaDiM, parts:list)->Prediction:
-    "Predictions of batches as one."
-    wide, high = sides(self.settings.image_size)
-    items = []
-    scores = [np.empty(0, np.float32)]
-    maps = [np.empty((0, high, wide), np.float32)]
-    for p in parts:
-        items += p.items
-        scores.append(p.scores)
-        maps.append(p.maps)
-    return self._prediction(items, np.concatenate(scores), np.concatenate(maps))
+    return joined(self, parts)
 
 # %% ../nbs/40_model.ipynb #8bc78c6a
 @patch
@@ -271,8 +249,7 @@ def set_threshold(self:WEPaDiM,
     threshold:float, # Scores from here on are labelled defective
 )->WEPaDiM: # itself
     "Set the threshold that turns scores into labels."
-    if not np.isfinite(threshold): raise InputError(f"threshold {threshold}: expected a finite number")
-    self.threshold = float(threshold)
+    self.threshold = checked_threshold(threshold)
     return self
 
 @patch
@@ -284,6 +261,21 @@ def narrow(self:WEPaDiM,
     self.roi = narrowed(self.roi, Roi(roi, s.input, s.image_size))
     self._focus = Focus(self.roi, self.embedding.grid, self._matrices)
     return self
+
+# %% ../nbs/40_model.ipynb #28494123
+@patch
+def origin(self:WEPaDiM)->dict: # weights_sha256, engine, precision, roi
+    "Which network computes the features, how, and where the detector looks."
+    b = self.backbone
+    roi = about_roi(self.roi) if self.roi else None
+    return dict(weights_sha256=b.sha256, engine=b.engine, precision=b.precision, roi=roi)
+
+@patch
+def fingerprint(self:WEPaDiM)->list: # eps, and a hash of the means and of the factors
+    "What the detector has learned."
+    g = self.gaussian
+    arrays = [t.cpu().contiguous().numpy() for t in (g.mean, g.W)]
+    return [g.eps, *(sha256(a).hexdigest() for a in arrays)]
 
 # %% ../nbs/40_model.ipynb #6dd0d48e
 @patch

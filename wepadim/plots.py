@@ -10,15 +10,13 @@ __all__ = ['GOOD', 'BAD', 'HEAT', 'STYLE', 'figure', 'show_roc', 'show_scores', 
 from math import ceil
 
 import matplotlib as mpl
-import numpy as np, torch
+import numpy as np
 from PIL import Image
 
 from .config import SUBBANDS
 from .data import batches
 from .images import load_image, network_view
-from .metrics import auroc
 from .regions import outline_mask
-from .wavelet import dwt2
 
 # %% ../nbs/41_plots.ipynb #14a89df6
 GOOD = '#0072B2' # blue of the Okabe-Ito palette
@@ -69,6 +67,7 @@ def show_roc(
     ax=None, # Where to draw; None: a new figure
 ):
     "Draw the ROC curve, with its area in the title; returns the axes."
+    from wepadim.metrics import auroc   # needs PyTorch, and an overlay does not
     labels = np.asarray(labels, bool)
     scores = np.asarray(scores)
     ax = ax or figure()[1][0, 0]
@@ -235,6 +234,8 @@ def show_maps(
 # %% ../nbs/41_plots.ipynb #e817b70f
 def _magnitudes(model, images, layer):
     "{sub-band: [n, h, w]}, the mean magnitude over the channels of one layer's feature maps."
+    import torch
+    from wepadim.wavelet import dwt2
     s = model.settings
     maps = []
     for _, x in batches(images, s.input, s.image_size, value_range=s.value_range):

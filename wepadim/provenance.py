@@ -6,20 +6,19 @@
 __all__ = ['provenance', 'provenance_record', 'Stopwatch', 'peak_rss', 'peak_memory', 'weights_hash']
 
 # %% ../nbs/48_provenance.ipynb #01e4e176
-import os, platform, subprocess, threading, time
+import os, platform, subprocess, sys, threading, time
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from functools import cache
 from pathlib import Path
 
-import psutil, torch
+import psutil
 from fastcore.basics import patch
 from . import __version__
 
 from .config import Settings
 from .errors import digest
-from .weights import find_weights
 
 # %% ../nbs/48_provenance.ipynb #adec255b
 def _source_root()->Path:
@@ -47,22 +46,30 @@ def _commit()->str|None:
 
 # %% ../nbs/48_provenance.ipynb #19be9b30
 _PACKAGES = (
-    'torch', 'torchvision', 'timm', 'openvino', 'numba', 'numpy', 'scipy', 'scikit-learn', 'PyWavelets', 'pillow')
+    'torch', 'torchvision', 'timm', 'openvino', 'onnxruntime', 'numba', 'numpy', 'scipy', 'scikit-learn', 'PyWavelets', 'pillow')
 
 def _version(package:str)->str|None:
     "The version of an installed package; None if it is not installed."
     try: return version(package)
     except PackageNotFoundError: return None
 
+def _torch():
+    "PyTorch, if something has imported it; else None."
+    return sys.modules.get('torch')
+
+def _has_gpu()->bool:
+    "Is there a GPU that PyTorch may have used?"
+    return _torch() is not None and _torch().cuda.is_available()
+
 def _machine()->dict:
     "The computer: system, cores, memory, GPU."
     memory = psutil.virtual_memory().total/2**30
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    gpu = _torch().cuda.get_device_name() if _has_gpu() else None
     return dict(
         system=platform.platform(),
         processor=platform.machine(),
         cores=os.cpu_count(),
-        torch_threads=torch.get_num_threads(),
+        torch_threads=_torch().get_num_threads() if _torch() else None,
         memory_gib=round(memory, 1),
         gpu=gpu)
 
@@ -109,8 +116,8 @@ def _sampled_rss(every:float=.05):
 # %% ../nbs/48_provenance.ipynb #99e7bc14
 def _peak_gpu_gib()->float|None:
     "The most GPU memory that PyTorch has used; None without a GPU."
-    if not torch.cuda.is_available(): return None
-    return torch.cuda.max_memory_allocated()/2**30
+    if not _has_gpu(): return None
+    return _torch().cuda.max_memory_allocated()/2**30
 
 # %% ../nbs/48_provenance.ipynb #be6ce8d8
 class Stopwatch:
@@ -180,4 +187,5 @@ def weights_hash(
     weights=None, # A file, a folder, or None, see `find_weights`
 )->str: # 64 hexadecimal digits
     "The SHA-256 of the weights file that a backbone would use."
+    from wepadim.weights import find_weights
     return digest(find_weights(backbone, weights)).hex()

@@ -199,7 +199,7 @@ def images_of(
     out, # Where an earlier prediction may have written
 )->list: # Image files, each once
     "The images to score. A path that does not exist is an `InputError`."
-    from wepadim.model import as_images
+    from wepadim.inputs import as_images
     for path in given:
         if not Path(path).exists(): raise InputError(f'{path}: no such image file or folder')
     ours = _written_before(out)

@@ -115,7 +115,6 @@ def about(
     "The content of run.json."
     from wepadim.census import unused_as_dicts
     from wepadim.provenance import provenance_record
-    from wepadim.roi import about_roi   # slow
     return dict(
         images=len(paths),
         census=dict(scored=len(paths), unused=unused_as_dicts(unused)),
@@ -123,10 +122,7 @@ def about(
         threshold=model.threshold,
         thresholds={name: threshold.as_dict() for name, threshold in model.thresholds.items()},
         scale=model.scale,
-        weights_sha256=model.backbone.sha256,
-        engine=model.backbone.engine,
-        precision=model.backbone.precision,
-        roi=about_roi(model.roi) if model.roi else None,
+        **model.origin(),
         **provenance_record(model.settings))
 
 # %% ../nbs/64_tables.ipynb #b1a4233b
@@ -135,21 +131,13 @@ def maker_of(
     **options, # What else decides the results, in JSON types
 )->str: # 64 hexadecimal digits
     "A hash of what decides the rows of a table: the model, its thresholds, and the options."
-    from wepadim.roi import about_roi
-    g = model.gaussian
     parts = [
         model.settings.model_dump(mode='json'),
         model.threshold,
         {name: threshold.value for name, threshold in model.thresholds.items()},
         model.scale,
-        model.backbone.sha256,
-        model.backbone.engine,
-        model.backbone.precision,
-        g.eps,
+        model.origin(),
+        model.fingerprint(),
         options,
         __version__]
-    if model.roi: parts.append(about_roi(model.roi))
-    for tensor in (g.mean, g.W):
-        numbers = tensor.cpu().contiguous().numpy()
-        parts.append(hashlib.sha256(numbers).hexdigest())
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
