@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np, pytest
 
 from wepadim.data import category
-from wepadim.evaluate import load_masks
+from wepadim.truth import load_masks
 from wepadim.metrics import auroc
 from wepadim.model import WEPaDiM
 

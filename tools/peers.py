@@ -18,7 +18,7 @@ from wepadim.config import RunSettings, preset
 from wepadim.errors import InputError, check_choice, load_if_same, read_json, say, write_atomic, write_json
 from wepadim.data import batches, categories, category, detect_layout, elpv_root, fingerprint, limit, with_range
 from wepadim.provenance import peak_rss, provenance
-from wepadim.evaluate import pixel_truth
+from wepadim.truth import pixel_truth
 from wepadim.runs import run_lock
 from wepadim.images import load_image
 from wepadim.metrics import image_metrics, pixel_metrics

@@ -21,7 +21,8 @@ from wepadim.cache import features
 from wepadim.data import categories, category, detect_layout, fingerprint, limit
 from wepadim.embedding import random_directions
 from wepadim.errors import InputError, load_or_compute, write_atomic
-from wepadim.evaluate import mean_metric, percent, pixel_truth
+from wepadim.evaluate import mean_metric, percent
+from wepadim.truth import pixel_truth
 from wepadim.images import load_image
 from wepadim.listed import elpv_root
 from wepadim.masks import load_mask
