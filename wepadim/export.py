@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TARGETS', 'description', 'check_target', 'export']
 
-# %% ../nbs/74_export.ipynb #edb129c3
+# %% ../nbs/74_export.ipynb #76d05ad2
 import json, os, tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,7 @@ from .graph import package
 from .sealed import onnx_file, openvino_files
 from .translate import detector_graph
 
-# %% ../nbs/74_export.ipynb #a9a74cd3
+# %% ../nbs/74_export.ipynb #8dac9dd5
 def description(
     model, # A fitted `WEPaDiM` with a threshold
 )->dict: # JSON types
@@ -36,7 +36,7 @@ def description(
         wepadim=__version__,
         versions={name: version(name) for name in ('torch', 'numpy', 'onnx')})
 
-# %% ../nbs/74_export.ipynb #7be86632
+# %% ../nbs/74_export.ipynb #907d64a0
 TARGETS = { # format: (ending, packages)
     'onnx': ('.onnx', ('onnx', 'onnxruntime')),
     'openvino': ('.xml', ('onnx', 'openvino'))}
@@ -66,7 +66,7 @@ def _trial_pictures(size:int)->list: # Two arrays [H, W, 3]
         pictures.append(noisy.clip(0, 255).astype(np.uint8))
     return pictures
 
-# %% ../nbs/74_export.ipynb #ae5352c7
+# %% ../nbs/74_export.ipynb #a5f73523
 def _compare(model, exported, out):
     "An `InputError` if a file does not say what its detector says."
     pictures = _trial_pictures(model.settings.image_size)

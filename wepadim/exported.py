@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Exported']
 
-# %% ../nbs/73_exported.ipynb #44426c34
+# %% ../nbs/73_exported.ipynb #ada710a0
 from itertools import groupby
 
 import numpy as np
@@ -19,7 +19,7 @@ from .prediction import Prediction, joined, judged
 from .sealed import open_exported
 from .thresholds import Threshold, checked_threshold
 
-# %% ../nbs/73_exported.ipynb #47dd53e9
+# %% ../nbs/73_exported.ipynb #550cba55
 _PIXELS = 2**23 # at once
 
 def _stacks(
@@ -31,7 +31,7 @@ def _stacks(
         n = max(1, _PIXELS//(shape[0]*shape[1]))
         for i in range(0, len(same), n): yield np.stack(same[i:i + n])
 
-# %% ../nbs/73_exported.ipynb #a3cd1422
+# %% ../nbs/73_exported.ipynb #6563ecf3
 class Exported:
     "A detector from a file that `wepadim_export` has written."
     def __init__(self,
@@ -64,7 +64,7 @@ class Exported:
         "What the detector has learned."
         return [self.sha256]
 
-# %% ../nbs/73_exported.ipynb #f118b426
+# %% ../nbs/73_exported.ipynb #d545a5a5
 @patch
 def stream(self:Exported,
     images, # A folder, an image, or any iterable of images
