@@ -9,8 +9,8 @@ here = Path(__file__).parent
 ini = ConfigParser(delimiters=['='])
 ini.read(here/'settings.ini', encoding='utf-8')
 cfg = ini['DEFAULT']
-demo, dev, cluster, openvino = (
-    shlex.split(cfg[f'{extra}_requirements']) for extra in ('demo', 'dev', 'cluster', 'openvino'))
+demo, dev, cluster, onnx, openvino = (
+    shlex.split(cfg[f'{extra}_requirements']) for extra in ('demo', 'dev', 'cluster', 'onnx', 'openvino'))
 
 setup(
     name=cfg['lib_name'],
@@ -31,7 +31,8 @@ setup(
     # the demo and the phases are notebooks: an installed package finds them in share/wepadim
     data_files=[('share/wepadim', sorted(str(p.relative_to(here)) for p in (here/'nbs'/'experiments').glob('*.ipynb')))],
     install_requires=shlex.split(cfg['requirements']),
-    extras_require={'demo': demo, 'cluster': cluster, 'openvino': openvino, 'dev': demo + dev + cluster + openvino},
+    extras_require={'demo': demo, 'cluster': cluster, 'onnx': onnx, 'openvino': openvino,
+                    'dev': demo + dev + cluster + onnx + openvino},
     # by the second, the pages of the site link each name to its page and to its source
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': ['wepadim=wepadim._modidx:d']},
     zip_safe=False,

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TARGETS', 'description', 'check_target', 'export']
 
-# %% ../nbs/47_export.ipynb #edb129c3
+# %% ../nbs/47_export.ipynb #76d05ad2
 import json, os, tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from . import __version__
+from .config import sides
 from .errors import CannotWrite, InputError, check_choice, write_atomic
 from .exported import Exported
 from .graph import package
 from .sealed import onnx_file, openvino_files
 from .translate import detector_graph
 
-# %% ../nbs/47_export.ipynb #a9a74cd3
+# %% ../nbs/47_export.ipynb #8dac9dd5
 def description(
     model, # A fitted `WEPaDiM` with a threshold
 )->dict: # JSON types
@@ -32,11 +33,12 @@ def description(
         **{name: saved[name] for name in kept},
         colours=model.backbone.steps.colours,
         train_scores=None if scores is None else scores.tolist(),
+        roi=saved.get('roi'),
         model_sha256=saved['json_sha256'],
         wepadim=__version__,
         versions={name: version(name) for name in ('torch', 'numpy', 'onnx')})
 
-# %% ../nbs/47_export.ipynb #7be86632
+# %% ../nbs/47_export.ipynb #907d64a0
 TARGETS = { # format: (ending, packages)
     'onnx': ('.onnx', ('onnx', 'onnxruntime')),
     'openvino': ('.xml', ('onnx', 'openvino'))}
@@ -56,20 +58,23 @@ def check_target(
     for name in needed: package(name)
     return out
 
-def _trial_pictures(size:int)->list: # Two arrays [H, W, 3]
-    "Waves and noise, larger than the network's view and smaller."
+def _trial_pictures(model)->list: # Arrays [H, W, 3]
+    "Waves and noise: larger than the network's view and smaller, or of the size of the mask that says where to look."
     rng = np.random.default_rng(0)
     pictures = []
-    for h, w in ((2*size, 2*size + 10), (size//2, size//2)):
+    w, h = sides(model.settings.image_size)
+    of_size = [(2*h, 2*w + 10), (h//2, w//2)]
+    if model.roi: of_size = [model.roi.size[::-1]]
+    for h, w in of_size:
         waves = np.sin(np.arange(h)[:, None, None]/9) + np.cos(np.arange(w)[:, None]/(7, 11, 13))
         noisy = 128 + 40*waves + rng.normal(0, 9, waves.shape)
         pictures.append(noisy.clip(0, 255).astype(np.uint8))
     return pictures
 
-# %% ../nbs/47_export.ipynb #ae5352c7
+# %% ../nbs/47_export.ipynb #a5f73523
 def _compare(model, exported, out):
     "An `InputError` if a file does not say what its detector says."
-    pictures = _trial_pictures(model.settings.image_size)
+    pictures = _trial_pictures(model)
     for ours, theirs in zip(model.stream(pictures, 1), exported.stream(pictures, 1)):
         off = abs(theirs.maps - ours.maps).max()/np.ptp(ours.maps)
         if off < .01: continue   # more than rounding

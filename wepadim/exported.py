@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Exported']
 
-# %% ../nbs/46_exported.ipynb #44426c34
+# %% ../nbs/46_exported.ipynb #ada710a0
 from itertools import groupby
 
 import numpy as np
@@ -14,12 +14,15 @@ from tqdm import tqdm
 
 from .config import Settings
 from .data import picture_batches
+from .errors import InputError
+from .files import called
+from .images import picture_size
 from .inputs import as_images
 from .prediction import Prediction, joined, judged
 from .sealed import open_exported
 from .thresholds import Threshold, checked_threshold
 
-# %% ../nbs/46_exported.ipynb #47dd53e9
+# %% ../nbs/46_exported.ipynb #550cba55
 _PIXELS = 2**23 # at once
 
 def _stacks(
@@ -31,7 +34,7 @@ def _stacks(
         n = max(1, _PIXELS//(shape[0]*shape[1]))
         for i in range(0, len(same), n): yield np.stack(same[i:i + n])
 
-# %% ../nbs/46_exported.ipynb #a3cd1422
+# %% ../nbs/46_exported.ipynb #6563ecf3
 class Exported:
     "A detector from a file that `wepadim_export` has written."
     def __init__(self,
@@ -39,6 +42,7 @@ class Exported:
     ):
         self._run, self.engine, about, self.sha256 = open_exported(path)
         self.about = about   # all that the file says of itself
+        self.roi = None      # where to look is a part of the graph
         settings = {name: about[name] for name in Settings.model_fields}
         self.settings = Settings.model_construct(**settings)   # not checked: its backbone may be unknown here
         self.threshold = about['threshold']
@@ -56,15 +60,28 @@ class Exported:
         self.threshold = checked_threshold(threshold)
         return self
 
-    def origin(self)->dict: # weights_sha256, engine, precision
-        "Which network computes the features, and how."
-        return dict(weights_sha256=self.about['weights_sha256'], engine=self.engine, precision='float32')
+    def origin(self)->dict: # weights_sha256, engine, precision, roi
+        "Which network computes the features, how, and where the detector looks."
+        about = self.about
+        return dict(weights_sha256=about['weights_sha256'], engine=self.engine, precision='float32', roi=about['roi'])
 
     def fingerprint(self)->list: # One hash
         "What the detector has learned."
         return [self.sha256]
 
-# %% ../nbs/46_exported.ipynb #f118b426
+# %% ../nbs/46_exported.ipynb #1ef7f5fc
+@patch
+def _check_sizes(self:Exported, items):
+    "An `InputError` for a picture of another size than the mask that says where to look."
+    if self.about['roi'] is None: return
+    expected = tuple(self.about['roi']['size'])
+    for item in items:
+        size = picture_size(item)
+        if size == expected: continue
+        found, mask = ('x'.join(map(str, s)) for s in (size, expected))
+        raise InputError(f'{called(item)}: it is {found}, but the mask of --roi is {mask}; expected one size')
+
+# %% ../nbs/46_exported.ipynb #d545a5a5
 @patch
 def stream(self:Exported,
     images, # A folder, an image, or any iterable of images
@@ -78,6 +95,7 @@ def stream(self:Exported,
     hidden = None if progress else True   # None: hidden where there is no terminal
     with tqdm(total=total, desc='scoring', unit='image', disable=hidden) as bar:
         for items, pictures in picture_batches(images, s.input, s.image_size, batch_size, s.value_range):
+            self._check_sizes(items)
             found = [self._run(stack) for stack in _stacks(pictures)]
             scores, maps = map(np.concatenate, zip(*found))
             yield judged(self, items, scores, maps)

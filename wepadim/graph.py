@@ -11,6 +11,7 @@ from importlib import import_module
 
 import numpy as np
 
+from .config import sides
 from .errors import InputError
 
 # %% ../nbs/43_graph.ipynb #1d336a0b
@@ -117,13 +118,13 @@ def onnx_model(
     return helper.make_model(whole, opset_imports=[helper.make_opsetid('', _OPSET)], ir_version=_IR, **about)
 
 # %% ../nbs/43_graph.ipynb #670edc14
-_CELLS = 1024 # of the table, between two whole numbers
+_CELLS = 4096 # of the table, between two whole numbers
 _ONE = 2**30
 
 def _lanczos(x): return np.sinc(x)*np.sinc(x/3)
 
 @lru_cache
-def _table()->tuple: # (values, int64; slope and half of the curvature, by cells, float32)
+def _table()->tuple: # (values, int64; what is left of them, slope and half of the curvature by cells, float32)
     "The filter from 0 to 3, and a cell more."
     x = np.arange(3*_CELLS + 2)/_CELLS
     h = 1e-3
@@ -131,38 +132,50 @@ def _table()->tuple: # (values, int64; slope and half of the curvature, by cells
     far = _lanczos(x + 2*h) - _lanczos(x - 2*h)
     slope = (8*near - far)/(12*h)
     curvature = (_lanczos(x + h) - 2*_lanczos(x) + _lanczos(x - h))/h**2
-    values = np.rint(_ONE*_lanczos(x)).astype(np.int64)
-    by_cell = _ONE/_CELLS*slope, _ONE/_CELLS**2/2*curvature
-    return values, *(d.astype(np.float32) for d in by_cell)
+    exact = _ONE*_lanczos(x)
+    values = np.rint(exact)
+    floats = exact - values, _ONE/_CELLS*slope, _ONE/_CELLS**2/2*curvature
+    return values.astype(np.int64), *(x.astype(np.float32) for x in floats)
 
-def _filter(q:Value, a:Value)->Value:
+def _filter(q:Value, a:Value)->tuple: # (whole number, what is left)
     "The filter at the distances q/2a, 0 to 3, in units of 2^-30."
-    values, slope, curvature = map(q.graph.constant, _table())
+    table = map(q.graph.constant, _table())
     place = q*_CELLS
     cell = (place + a)//(a*2)   # the nearest
+    value, left, slope, curvature = (x.op('Gather', cell) for x in table)
     rest = (place - cell*(a*2)).floats/(a*2).floats
-    beyond = rest*(slope.op('Gather', cell) + rest*curvature.op('Gather', cell))
-    return values.op('Gather', cell) + beyond.op('Round').whole
+    beyond = rest*(slope + rest*curvature)
+    whole = beyond.op('Round')
+    return value + whole.whole, beyond - whole + left
 
 # %% ../nbs/43_graph.ipynb #0bc26a6d
-def _scaled(w:Value, m:Value, a:Value)->Value:
-    "w m/a, for whole numbers whose product would be too large."
+def _scaled(w:Value, left:Value, m:Value, a:Value)->tuple: # (whole number, what is left)
+    "(w + left) m/a, for whole numbers whose product would be too large."
     high = w//2**15
     low = w - high*2**15
     product = high*m
     quotient = product//a
-    rest = product - quotient*a
-    return quotient*2**15 + (rest*2**15 + low*m)//a
+    rest = (product - quotient*a)*2**15 + low*m
+    last = rest//a
+    beyond = (rest - last*a).floats/a.floats
+    return quotient*2**15 + last, beyond + left*(m.floats/a.floats)
 
-def _normalised(w:Value)->Value:
-    "Weights [G, M, K] in units of 2^-22, float32 without fractions, whose sum over K is one; w is in units of 2^-30."
+def _surplus(w:Value, left:Value)->tuple: # (high part, low part with what is left, their sum over K less one, over that sum)
+    "How far the sum of weights is from one."
     high = w//2**12
-    low = (w - high*2**12).floats   # float32 adds both parts without an error
-    high = high.floats
-    excess = (high.op('ReduceSum', [2], keepdims=1) - 2.**18)*2.**-18
-    excess += low.op('ReduceSum', [2], keepdims=1)*2.**-30
-    correction = w.floats*(excess/(excess + 1.))
-    return high*16. + ((low - correction)*2.**-8).op('Round')
+    low = (w - high*2**12).floats + left
+    sums = [x.op('ReduceSum', [2], keepdims=1) for x in (high.floats, low)]   # float32 adds both without an error
+    excess = (sums[0] - 2.**18)*2.**-18 + sums[1]*2.**-30
+    return high, low, excess/(excess + 1.)
+
+def _normalised(w:Value, left:Value)->Value:
+    "Weights [G, M, K] in units of 2^-22, float32 without fractions, whose sum over K is one; given in units of 2^-30."
+    high, low, part = _surplus(w, left)
+    factor = (part*2.**12).op('Round')
+    w = w - high*factor.whole
+    left = left - low*factor*2.**-12
+    high, low, part = _surplus(w, left)
+    return high.floats*16. + ((low - w.floats*part)*2.**-8).op('Round')
 
 # %% ../nbs/43_graph.ipynb #f1fde54f
 _GROUP = 16 # new pixels
@@ -186,10 +199,10 @@ def _weights(
     pixels = start + n.graph.add('Range', 0, k, 1)
     wide = pixels.op('Unsqueeze', [1])
     q = (wide*2 + 1)*m - centres.op('Unsqueeze', [2])
-    w = _filter(q.op('Abs').op('Min', a*6), a)
+    w, left = _filter(q.op('Abs').op('Min', a*6), a)
     inside = wide.op('GreaterOrEqual', 0).op('And', wide.op('Less', n))
-    w = _scaled(inside.op('Where', w, 0), m, a)
-    return pixels.op('Max', 0).op('Min', n - 1), _normalised(w)
+    w, left = _scaled(inside.op('Where', w, 0), inside.op('Where', left, 0.), m, a)
+    return pixels.op('Max', 0).op('Min', n - 1), _normalised(w, left)
 
 # %% ../nbs/43_graph.ipynb #d84777fd
 _DIGIT = 2.**11
@@ -215,12 +228,13 @@ def _shorter(x:Value, n:Value, m:Value, first:Value, size:int)->Value:
     return padded.op('Slice', [0], [size], [1])
 
 # %% ../nbs/43_graph.ipynb #22f78621
-def _span(w:Value, h:Value, input:str, size:int)->tuple: # (new length, first pixel)
-    "To how many pixels w of w x h are brought, and where in them the square begins."
-    if input == 'whole': return w.graph.constant(size), w.graph.constant(0)
-    short = round(size*256/224)
-    m = (w*short//h).op('Max', short)   # the shorter side becomes `short`
-    rest = m - size
+def _margin(side:int)->int: return round(side*256/224)   # of the picture that the crop is cut from
+
+def _span(w:Value, h:Value, input:str, wide:int, high:int)->tuple: # (new length, first pixel)
+    "To how many pixels w of w x h are brought, and where in them the view of wide x high begins."
+    if input == 'whole': return w.graph.constant(wide), w.graph.constant(0)
+    m = (w*_margin(high)//h).op('Max', _margin(wide))   # the picture covers the view and its margin
+    rest = m - wide
     half = rest//2
     up = rest.op('Mod', 2)*half.op('Mod', 2)   # a half is rounded to the even neighbour, as in Python
     return m, half + up
@@ -228,16 +242,17 @@ def _span(w:Value, h:Value, input:str, size:int)->tuple: # (new length, first pi
 def view_values(
     image:Value, # [B, H, W, 3], uint8
     input:str, # 'crop' or 'whole'
-    size:int, # Side of the square, in pixels
-)->Value: # [B, 3, size, size]: bytes in float32
-    "The square that the network sees."
+    size, # Of the view, in pixels: one number for a square, or (width, height)
+)->Value: # [B, 3, height, width]: bytes in float32
+    "What the network sees."
+    wide, high = sides(size)
     shape = image.op('Shape')
     h, w = (shape.op('Gather', i) for i in (1, 2))
-    tall, wide = (x.op('Unsqueeze', [0]) for x in (h, w))
+    all_rows, all_columns = (x.op('Unsqueeze', [0]) for x in (h, w))
     def reshaped(x, *parts): return x.op('Reshape', image.graph.add('Concat', *parts, axis=0))
-    x = reshaped(image.op('Transpose', perm=[0, 2, 1, 3]), [0], wide, [-1])
-    x = _shorter(x, w, *_span(w, h, input, size), size)   # [B, size, H x 3]
-    x = reshaped(x, [0], [size], tall, [3]).op('Transpose', perm=[0, 2, 3, 1])
-    x = reshaped(x, [0], tall, [3*size])
-    x = _shorter(x, h, *_span(h, w, input, size), size)   # [B, size, 3 x size]
-    return x.op('Reshape', [0, size, 3, size]).op('Transpose', perm=[0, 2, 1, 3])
+    x = reshaped(image.op('Transpose', perm=[0, 2, 1, 3]), [0], all_columns, [-1])
+    x = _shorter(x, w, *_span(w, h, input, wide, high), wide)   # [B, width, H x 3]
+    x = reshaped(x, [0], [wide], all_rows, [3]).op('Transpose', perm=[0, 2, 3, 1])
+    x = reshaped(x, [0], all_rows, [3*wide])
+    x = _shorter(x, h, *_span(h, w, input, high, wide), high)   # [B, height, 3 x width]
+    return x.op('Reshape', [0, high, 3, wide]).op('Transpose', perm=[0, 2, 1, 3])

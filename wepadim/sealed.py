@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FILE_FORMAT', 'SEAL', 'sealed', 'check_seal', 'onnx_file', 'openvino_files', 'is_exported', 'open_exported']
 
-# %% ../nbs/45_sealed.ipynb #65c3e13c
+# %% ../nbs/45_sealed.ipynb #780d727b
 import hashlib, json, re
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from joblib import cpu_count
 from .errors import InputError, first_line
 from .graph import package
 
-# %% ../nbs/45_sealed.ipynb #24756d6f
+# %% ../nbs/45_sealed.ipynb #1a4893a6
 FILE_FORMAT = 1 # of exported files; raised when an old reader could not read a new file
 SEAL = b'wepadim format %d sha256 %s' # how the seal is written
-_SEAL = re.compile(SEAL.replace(b'%d', rb'(\d+)').replace(b'%s', b'([0-9a-f]{64})') + rb'(?: -->\n)?\Z')
+_SEAL = re.compile(SEAL.replace(b'%d', rb'(\d+)').replace(b'%s', b'([0-9a-f]{64})') + rb'(?:"| -->\n)\Z')
 
 def _hash(*parts:bytes)->bytes:
     digest = hashlib.sha256()
@@ -26,7 +26,7 @@ def _hash(*parts:bytes)->bytes:
 
 def sealed(
     before:bytes, # The file up to the seal
-    after:bytes=b'', # What ends it
+    after:bytes, # What ends it
     beside:bytes=b'', # A second file
 )->bytes: # The file
     "A file with its seal."
@@ -49,7 +49,7 @@ def check_seal(
         raise InputError(f'{path}: damaged (its hash is not the one it holds); copy or export it again')
     return seal[2].decode()
 
-# %% ../nbs/45_sealed.ipynb #edab4ef0
+# %% ../nbs/45_sealed.ipynb #bac97046
 def onnx_file(
     model, # `onnx.ModelProto`
     about:dict, # Metadata; JSON types
@@ -60,10 +60,11 @@ def onnx_file(
     last = onnx.ModelProto()
     remark = last.metadata_props.add()
     remark.key = 'seal'
-    remark.value = (SEAL % (FILE_FORMAT, b'0'*64)).decode()
-    end = last.SerializeToString()   # in this format, parts of a message may follow each other
-    begin = end.removesuffix(remark.value.encode())
-    return sealed(model.SerializeToString() + begin)
+    seal = SEAL % (FILE_FORMAT, b'0'*64) + b'"'
+    remark.value = '"' + seal.decode()   # JSON, like the others
+    end = last.SerializeToString()       # in this format, parts of a message may follow each other
+    begin = end.removesuffix(seal)
+    return sealed(model.SerializeToString() + begin, b'"')
 
 def _open_onnx(path:Path)->tuple: # (function of pictures [B, H, W, 3], metadata, hash)
     "An .onnx file, ready to run."
@@ -76,7 +77,7 @@ def _open_onnx(path:Path)->tuple: # (function of pictures [B, H, W, 3], metadata
     def run(pictures): return session.run(['score', 'map'], dict(image=pictures))
     return run, session.get_modelmeta().custom_metadata_map, digest
 
-# %% ../nbs/45_sealed.ipynb #aa642590
+# %% ../nbs/45_sealed.ipynb #2b5fb8a8
 def openvino_files(
     model, # `onnx.ModelProto`
     about:dict, # Metadata; JSON types
@@ -108,7 +109,7 @@ def _open_openvino(path:Path)->tuple: # (function of pictures [B, H, W, 3], meta
         return found['score'], found['map']
     return run, graph.get_rt_info(['wepadim']).value, digest
 
-# %% ../nbs/45_sealed.ipynb #abb0dd80
+# %% ../nbs/45_sealed.ipynb #95584e75
 _OPEN = {'.onnx': ('onnxruntime', _open_onnx), '.xml': ('openvino', _open_openvino)} # {ending: (engine, function)}
 
 def is_exported(
@@ -128,4 +129,4 @@ def open_exported(
     except InputError: raise
     except Exception as e:   # engines have errors of their own
         raise InputError(f'{path}: {engine} cannot load it ({first_line(e)}); install a newer version of it') from None
-    return run, engine, {name: json.loads(value) for name, value in about.items() if name != 'seal'}, digest
+    return run, engine, {name: json.loads(value) for name, value in about.items()}, digest

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 
+from .config import sides
 from .errors import InputError
 
 # %% ../nbs/19_steps.ipynb #04adf934
@@ -134,10 +135,11 @@ def _shape_after(step:Step, weight, c:int, h:int, w:int)->tuple:
 
 def step_shapes(
     net:Steps, # A network
-    size:int, # Side of the input, in pixels
+    size, # Of the input, in pixels: one number for a square, or (width, height)
 )->list: # (C, H, W) of each layer
     "The shapes of a network's maps."
-    shapes = {IMAGE: (3, size, size)}
+    width, height = sides(size)
+    shapes = {IMAGE: (3, height, width)}
     for step in net.steps:
         weight = net.weights.get(f'{step.name}.weight')
         of_inputs = [shapes[name] for name in step.inputs]

@@ -8,6 +8,7 @@ __all__ = ['backbone_values', 'embedding_values', 'distance_values', 'map_values
 # %% ../nbs/44_translate.ipynb #e6fc996c
 import numpy as np
 
+from .config import sides
 from .errors import InputError
 from .graph import BOOL, FLOAT, UINT8, Graph, Value, onnx_model, view_values
 from .steps import IMAGE, Steps
@@ -99,9 +100,10 @@ def _near(grid:tuple, r:int)->np.ndarray: # [P, (2r + 1)²]
     cells, there = _around(grid, r)
     return np.where(there, cells, 0)
 
-def _back(grid:tuple, r:int)->np.ndarray: # [P, (2r + 1)²]
-    "For each cell, the places in [P, (2r + 1)²] of its distances from the Gaussians around it; its own for the others."
+def _back(grid:tuple, r:int, inside)->np.ndarray: # [P, (2r + 1)²]
+    "For each cell, the places in [P, (2r + 1)²] of its distances from the Gaussians around it that count; its own for the others."
     cells, there = _around(grid, r)
+    if inside is not None: there &= inside[_near(grid, r)]
     k = cells.shape[1]
     seen = cells*k + np.arange(k)[::-1]   # seen from there, the cell lies in the opposite direction
     own = np.arange(len(cells))*k + k//2
@@ -127,6 +129,7 @@ def distance_values(
     y:Value, # [P, B, C]
     grid:tuple, # (h, w), P = h w
     r:int, # Cells around a position; 0: its own Gaussian alone
+    inside=None, # [P], bool: positions whose Gaussians count in a window; None: all
 )->Value: # [P, B], squared
     "The distance of every vector from the nearest of the Gaussians within r cells of it."
     h, w = grid
@@ -141,7 +144,7 @@ def distance_values(
         vectors = y.op('Gather', near[at], axis=0).op('Reshape', [w, -1, c])
         rows.append(_squared(gaussian, at, vectors, origin, False))
     d2 = y.graph.add('Concat', *rows, axis=0).op('Reshape', [near.size, -1])
-    return d2.op('Gather', _back(grid, r), axis=0).op('ReduceMin', axes=[1], keepdims=0)
+    return d2.op('Gather', _back(grid, r, inside), axis=0).op('ReduceMin', axes=[1], keepdims=0)
 
 # %% ../nbs/44_translate.ipynb #5e9808f5
 def map_values(
@@ -154,6 +157,7 @@ def map_values(
     coarse = d.op('Transpose', perm=[1, 0]).op('Reshape', [-1, *grid])
     return coarse.graph.constant(U) @ (coarse @ V.T)
 
+# %% ../nbs/44_translate.ipynb #d1bb9d87
 def detector_graph(
     model, # A fitted `WEPaDiM` with a threshold
     **about, # Fields of ONNX's model
@@ -161,17 +165,21 @@ def detector_graph(
     "A detector as one graph: image [B, H, W, 3], uint8, to score [B], map [B, S, S] and label [B]."
     net, s = model.backbone.steps, model.settings
     if net is None: raise InputError(f'backbone {s.backbone} cannot be exported: {model.backbone.why_no_steps}')
-    grid, size = model.embedding.grid, s.image_size
+    grid, (wide, high) = model.embedding.grid, sides(s.image_size)
     image = Graph().input('image')
-    maps = backbone_values(net, view_values(image, s.input, size))
+    maps = backbone_values(net, view_values(image, s.input, s.image_size))
     y = embedding_values(model.embedding, model.projection, maps)
-    d = distance_values(model.gaussian, y, grid, s.window)
+    focus = model._focus
+    inside = None if focus is None else focus.cells.cpu().numpy()
+    d = distance_values(model.gaussian, y, grid, s.window, inside)
     if s.distance == 'sqrt': d = d.op('Sqrt')
+    if focus: d = d*inside[:, None].astype(np.float32)   # positions outside add nothing
     amap = map_values(d, grid, model._matrices)
+    if focus: amap = amap*focus.factor.cpu().numpy()
     score = amap.op('ReduceMax', axes=[1, 2], keepdims=0)
     label = score.op('GreaterOrEqual', float(model.threshold))
     outputs = dict(
         score=(score, FLOAT, ['batch']),
-        map=(amap, FLOAT, ['batch', size, size]),
+        map=(amap, FLOAT, ['batch', high, wide]),
         label=(label, BOOL, ['batch']))
     return onnx_model(image.graph, dict(image=(UINT8, ['batch', 'height', 'width', 3])), outputs, **about)
