@@ -2,7 +2,8 @@
 import argparse, shutil, sys
 from pathlib import Path
 
-import matplotlib.pyplot as plt, nbformat, pytest
+import matplotlib.pyplot as plt, nbformat, numpy as np, pytest
+from PIL import Image
 
 from wepadim import cache, cli, flags, notebooks, searches, single, sweep, tools
 from wepadim.backbone import find_weights
@@ -87,15 +88,15 @@ PHASE = {**VIEW, **RUN, 'value_range': '0 200', 'dataset_type': 'auto', 'save_pa
 
 # kind of run: (command, [flags of a run, and those that differ in the others], flags that it declares and refuses)
 KINDS = {
-    'single': ('wepadim_run', [dict(SINGLE, experiment_type='single', false_alarm_rate=.05, save_model=True, heatmaps=1, metric_resolution='mask', repeats=2)], dict(cache_dir='{tmp}/cache', metrics='aupimo', selection='synthetic', wavelet_subband_sets='LL')),
-    'search': ('wepadim_run', [{**SINGLE, **SEARCH, 'selection': 'synthetic'}, {'wavelet_kept_subbands': None, 'wavelet_subband_sets': 'LL LL|LH'}], dict(false_alarm_rate=.05, save_model=True, heatmaps=1, metric_resolution='mask', repeats=2)),
+    'single': ('wepadim_run', [dict(SINGLE, experiment_type='single', false_alarm_rate=.05, save_model=True, heatmaps=1, metric_resolution='mask', repeats=2, roi='{roi}')], dict(cache_dir='{tmp}/cache', metrics='aupimo', selection='synthetic', wavelet_subband_sets='LL')),
+    'search': ('wepadim_run', [{**SINGLE, **SEARCH, 'selection': 'synthetic'}, {'wavelet_kept_subbands': None, 'wavelet_subband_sets': 'LL LL|LH'}], dict(false_alarm_rate=.05, save_model=True, heatmaps=1, metric_resolution='mask', repeats=2, roi='{roi}')),
     'phase 1': ('wepadim_phase1', [{**PHASE, **CACHE, 'model': LITE, 'grid': 'sequential', 'metric': 'aupro'}, {'grid': 'reduced', 'metric': None, 'selection': 'synthetic'}], {}),
-    'phase 2': ('wepadim_phase2', [{**PHASE, 'models': LITE, 'save_model': True, 'heatmaps': 1, 'metric_resolution': 'mask', 'repeats': 2, 'best_from': '{best}'}], {}),
+    'phase 2': ('wepadim_phase2', [{**PHASE, 'models': LITE, 'save_model': True, 'heatmaps': 1, 'metric_resolution': 'mask', 'repeats': 2, 'roi': '{roi}', 'best_from': '{best}'}], {}),
     'ablation': ('wepadim_ablation', [{**PHASE, **CACHE, 'save_path': None, 'model': LITE, 'save_dir_base': '{tmp}/a', 'base_params': 'pixel', 'best_from': '{best}', 'selection': 'test_labels', 'wavelet_types': 'db2', 'wavelet_levels': 2,
                                        'gaussian_sigmas': 2, 'cov_reg_epsilons': .2}], {}),
     'paper': ('wepadim_paper', [{**RUN, 'classes': None, 'data_path': '{sets}', 'models': LITE, 'repeats': 2, 'save_path': '{tmp}/a'}], {}),
     'report': ('wepadim_report', [dict(results='{results}', out='{tmp}/report')], {}),
-    'predict': ('wepadim_predict', [dict(model='{model}', images='{data}/cell/test/hole', out='{tmp}/p', threshold=3.5, skip_bad_images=True, no_heatmaps=True, coco=True, batch_size=3, gpu_id=0, engine='openvino', precision='bfloat16')], dict(watch=True, interval=2, on_alarm='true')),   # a line is tested in test_watch.py
+    'predict': ('wepadim_predict', [dict(model='{model}', images='{data}/cell/test/hole', out='{tmp}/p', threshold=3.5, roi='{roi}', skip_bad_images=True, no_heatmaps=True, coco=True, batch_size=3, gpu_id=0, engine='openvino', precision='bfloat16')], dict(watch=True, interval=2, on_alarm='true')),   # a line is tested in test_watch.py
     'check': ('wepadim_check', [dict(root='{data}', dataset_type='mvtec', large_masks=True)], {}),
     'demo': ('wepadim_demo', [dict(save_path='{tmp}/a', preset='published', input='whole', image_size=48)], {})}
 POSITIONAL = ('results', 'model', 'images', 'root') # without their name, where a command takes them so
@@ -109,9 +110,14 @@ def places(painted_cells, tmp_path_factory):
     run = RunSettings(data_path=str(painted_cells), save_path=str(root/'results'), run_name='found')
     run_phase1(base, run, 'custom', dict(sigma=[1., 3.]))
     WEPaDiM(base).fit(painted_cells/'cell'/'train'/'good').save(root/'model')
+<<<<<<< ours
     (root/'sets'/'MVTec').mkdir(parents=True)
     (root/'sets'/'MVTec'/'bottle').symlink_to(painted_cells/'cell')
     return dict(sets=root/'sets', data=painted_cells, weights=find_weights(LITE), model=root/'model', results=root/'results', best=root/'results'/'found')
+=======
+    Image.fromarray(np.tri(300) > 0).save(root/'roi.png')
+    return dict(data=painted_cells, weights=find_weights(LITE), roi=root/'roi.png', model=root/'model', results=root/'results', best=root/'results'/'found')
+>>>>>>> theirs
 
 
 def words(command, flags, places, tmp):
