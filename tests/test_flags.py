@@ -110,14 +110,11 @@ def places(painted_cells, tmp_path_factory):
     run = RunSettings(data_path=str(painted_cells), save_path=str(root/'results'), run_name='found')
     run_phase1(base, run, 'custom', dict(sigma=[1., 3.]))
     WEPaDiM(base).fit(painted_cells/'cell'/'train'/'good').save(root/'model')
-<<<<<<< ours
     (root/'sets'/'MVTec').mkdir(parents=True)
     (root/'sets'/'MVTec'/'bottle').symlink_to(painted_cells/'cell')
-    return dict(sets=root/'sets', data=painted_cells, weights=find_weights(LITE), model=root/'model', results=root/'results', best=root/'results'/'found')
-=======
     Image.fromarray(np.tri(300) > 0).save(root/'roi.png')
-    return dict(data=painted_cells, weights=find_weights(LITE), roi=root/'roi.png', model=root/'model', results=root/'results', best=root/'results'/'found')
->>>>>>> theirs
+    return dict(sets=root/'sets', data=painted_cells, weights=find_weights(LITE), roi=root/'roi.png', model=root/'model',
+                results=root/'results', best=root/'results'/'found')
 
 
 def words(command, flags, places, tmp):
