@@ -257,7 +257,7 @@ def image_tensor(
     input:str='whole', # 'crop' or 'whole'
     size=224, # Of the view, in pixels: one number for a square, or (width, height)
     value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
-)->'torch.Tensor': # [3, H, W], uint8
+): # Tensor [3, H, W], uint8
     "An image as the network's input, not yet normalised."
     import torch   # slow, and not needed for lists of images
     values = load_view(image, input, size, value_range)
