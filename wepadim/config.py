@@ -222,8 +222,7 @@ class RunSettings(_Strict):
         'none: not at all; synthetic: on painted defects; test_labels: by an oracle that sees the labels')
     metric_resolution: Literal['input', 'mask'] = _field('input', 'whose pixels metrics count: those of the input, '
         'or of each mask, to which maps are enlarged as papers do')
-    repeats: int|None = _field(None, 'fits on 90% of the training images, for mean and standard deviation; None: none',
-                               ge=2, le=100)
+    repeats: int|None = _field(None, 'fits on 90% of the training images, for the spread; None: none', ge=2, le=100)
     metrics: _Metrics = _field((), 'metrics that a search computes beside the usual ones, such as aupimo aupro_05')
     limit: _Limit = _field(None, 'use only N training and N test images of each category; or N and M')
     train_batch_size: int = _field(32, 'images in a training batch', ge=1, le=4096)

@@ -153,8 +153,7 @@ class WaveletEmbedding:
     def __repr__(self):
         grid = 'x'.join(map(str, self.grid))
         bands = ' + '.join(f'{c} {band}' for band, c in self.channels.items())
-        total = sum(self.channels.values())
-        return f"WaveletEmbedding({grid}, {bands} = {total} channels)"
+        return f"WaveletEmbedding({grid}, {bands} = {sum(self.channels.values())} channels)"
 
 # %% ../nbs/24_embedding.ipynb #6ccf5b4c
 @patch

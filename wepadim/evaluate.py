@@ -142,15 +142,13 @@ def run_category(
     "Fit, predict and measure one category."
     watch = Stopwatch()
     labels = [s.label for s in cat.test]
-    gpu = worker_gpu(run.gpu_id)
     roi = Roi(run.roi, settings.input, settings.image_size) if run.roi else None
     with watch('masks'): truth = read_truth(cat, settings, 'large_masks' in run.accept, run.metric_resolution, roi)
-    options = dict(weights=run.weights, gpu_id=gpu, engine=run.engine, precision=run.precision, roi=roi)
-    with watch('build'): model = WEPaDiM(settings, memory_budget=run.memory_budget, **options)
+    options = dict(weights=run.weights, gpu_id=worker_gpu(run.gpu_id), engine=run.engine, precision=run.precision)
+    with watch('build'): model = WEPaDiM(settings, memory_budget=run.memory_budget, roi=roi, **options)
     with watch('fit'): model.fit(_paths(cat.train), run.train_batch_size, progress)
     with watch('predict'): p = model.predict(_paths(cat.test), run.test_batch_size, progress)
-    pixels = truth.labels()
-    with watch('metrics'): metrics, overlaps = all_metrics(labels, p, pixels)
+    with watch('metrics'): metrics, overlaps = all_metrics(labels, p, pixels := truth.labels())
     result = {
         'class': cat.name,
         **metrics,

@@ -58,6 +58,7 @@ def check_target(
     for name in needed: package(name)
     return out
 
+# %% ../nbs/47_export.ipynb #267fefce
 def _trial_pictures(model)->list: # Arrays [H, W, 3]
     "Waves and noise: larger than the network's view and smaller, or of the size of the mask that says where to look."
     rng = np.random.default_rng(0)
@@ -82,6 +83,7 @@ def _compare(model, exported, out):
         raise InputError(f'{out}: not written: {engine} computes another map ({off:.1%} of its range); '
                          'try another version of it')
 
+# %% ../nbs/47_export.ipynb #7b1e534d
 def export(
     model, # A fitted `WEPaDiM`
     out, # The file to write; it must not be there yet

@@ -53,21 +53,25 @@ class Exported:
 
     def __repr__(self): return f"Exported({self.settings.backbone}, {self.engine}, threshold {self.threshold:.4g})"
 
-    def set_threshold(self,
-        threshold:float, # Scores from here on are labelled defective
-    )->'Exported': # itself
-        "Set the threshold that turns scores into labels."
-        self.threshold = checked_threshold(threshold)
-        return self
+# %% ../nbs/46_exported.ipynb #1a5c1971
+@patch
+def set_threshold(self:Exported,
+    threshold:float, # Scores from here on are labelled defective
+)->'Exported': # itself
+    "Set the threshold that turns scores into labels."
+    self.threshold = checked_threshold(threshold)
+    return self
 
-    def origin(self)->dict: # weights_sha256, engine, precision, roi
-        "Which network computes the features, how, and where the detector looks."
-        about = self.about
-        return dict(weights_sha256=about['weights_sha256'], engine=self.engine, precision='float32', roi=about['roi'])
+@patch
+def origin(self:Exported)->dict: # weights_sha256, engine, precision, roi
+    "Which network computes the features, how, and where the detector looks."
+    about = self.about
+    return dict(weights_sha256=about['weights_sha256'], engine=self.engine, precision='float32', roi=about['roi'])
 
-    def fingerprint(self)->list: # One hash
-        "What the detector has learned."
-        return [self.sha256]
+@patch
+def fingerprint(self:Exported)->list: # One hash
+    "What the detector has learned."
+    return [self.sha256]
 
 # %% ../nbs/46_exported.ipynb #1ef7f5fc
 @patch

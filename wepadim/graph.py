@@ -10,6 +10,7 @@ from functools import lru_cache
 from importlib import import_module
 
 import numpy as np
+from fastcore.basics import patch
 
 from .config import sides
 from .errors import InputError
@@ -29,6 +30,7 @@ def package(
 # %% ../nbs/43_graph.ipynb #661d09a7
 UINT8, FLOAT, INT64, BOOL = 2, 1, 7, 9 # ONNX's numbers of its types
 
+# %% ../nbs/43_graph.ipynb #3b4222e6
 class Value:
     "A value in a graph."
     def __init__(self,
@@ -66,6 +68,7 @@ def _constant(x)->np.ndarray:
     if isinstance(x, (int, list)): return np.array(x, np.int64)
     return np.ascontiguousarray(x)
 
+# %% ../nbs/43_graph.ipynb #ef12c156
 class Graph:
     "The nodes and constants of a graph, as far as it is written."
     def __init__(self):
@@ -87,16 +90,18 @@ class Graph:
         name, _ = self.constants.setdefault(key, (f'constant_{len(self.constants)}', array))
         return Value(self, name)
 
-    def add(self,
-        kind:str, # Of node, as ONNX calls it
-        *inputs, # Values, numbers or arrays
-        **options, # ONNX's attributes
-    )->Value:
-        "The value that a new node makes."
-        values = [x if isinstance(x, Value) else self.constant(x) for x in inputs]
-        name = f'{kind.lower()}_{len(self.nodes)}'
-        self.nodes.append((kind, [v.name for v in values], name, options))
-        return Value(self, name)
+# %% ../nbs/43_graph.ipynb #98df1934
+@patch
+def add(self:Graph,
+    kind:str, # Of node, as ONNX calls it
+    *inputs, # Values, numbers or arrays
+    **options, # ONNX's attributes
+)->Value:
+    "The value that a new node makes."
+    values = [x if isinstance(x, Value) else self.constant(x) for x in inputs]
+    name = f'{kind.lower()}_{len(self.nodes)}'
+    self.nodes.append((kind, [v.name for v in values], name, options))
+    return Value(self, name)
 
 # %% ../nbs/43_graph.ipynb #4a09b36f
 _OPSET, _IR = 17, 8 # of 2022

@@ -105,6 +105,7 @@ def _best_f1(tp, fp):
             where = i
     return best, where
 
+# %% ../nbs/33_metrics.ipynb #f8697eb4
 def _ap(counts):
     "Average precision, from `counts`."
     _, tp, fp = counts

@@ -290,6 +290,7 @@ def files(self:WEPaDiM)->dict: # {file name: content}
         weights_sha256=self.backbone.sha256)
     return model_files(tensors, meta)
 
+# %% ../nbs/41_model.ipynb #1de99777
 @patch
 def save(self:WEPaDiM,
     path, # A folder; made, or replaced if it holds a model

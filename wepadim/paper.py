@@ -180,6 +180,7 @@ def spread_rows(
             rows.append({**_head(step, method), 'category': name, **_mean_and_std(spread)})
     return rows
 
+# %% ../nbs/75_paper.ipynb #494ed2fe
 def cost_rows(
     done:list, # From `run_suite`
 )->list: # Rows of {column: value}
@@ -240,6 +241,7 @@ def _section(name:str, title:str, caption:str, table:pd.DataFrame)->str:
     rows = shown.to_html(index=False, border=0, float_format='{:.2f}'.format)
     return f'<section id="{name}">\n<h2>{html.escape(title)}</h2>\n<p>{html.escape(caption)}</p>\n{rows}\n</section>'
 
+# %% ../nbs/75_paper.ipynb #83140e6b
 def write_paper(
     done:list, # From `run_suite`
     facts:list, # Lines that the page begins with

@@ -32,6 +32,7 @@ def sealed(
     "A file with its seal."
     return before + SEAL % (FILE_FORMAT, _hash(before, beside)) + after
 
+# %% ../nbs/45_sealed.ipynb #5470ff1b
 def check_seal(
     path, # Of the file, named in errors
     content:bytes, # Of the file
@@ -94,6 +95,7 @@ def openvino_files(
     page = file.read_bytes().replace(b'<net name="', b'<net name="wepadim ', 1)
     return {'.bin': numbers, '.xml': sealed(page + b'<!-- ', b' -->\n', numbers)}
 
+# %% ../nbs/45_sealed.ipynb #c50fdac9
 def _open_openvino(path:Path)->tuple: # (function of pictures [B, H, W, 3], metadata, hash)
     "An .xml file and its .bin file, ready to run."
     openvino = package('openvino')

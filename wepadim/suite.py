@@ -106,6 +106,7 @@ def _has_parameters(model:str)->bool:
     except InputError: return False
     return True
 
+# %% ../nbs/74_suite.ipynb #730aaed9
 def _step(one:DataSet, what:str, model:str, run:RunSettings)->Step:
     "A step with its own run."
     name = f'{one.name}_{what}'
@@ -227,6 +228,7 @@ def _work(step:Step, save_path:Path, tick, n_before:int)->Done:
     tick(n_before + parts(step))
     return Done(step, summaries, costs)
 
+# %% ../nbs/74_suite.ipynb #81165360
 def run_suite(
     plan:list, # From `plan_suite`, validated
     tick, # Called with the parts of work that are done

@@ -124,6 +124,7 @@ def _squared(g, at:slice, near:Value, origin, centred:bool)->Value:
     if not centred: near = near - numbers(mean)[:, None]
     return (_squares(near) - d2).op('Max', 0.)/float(g.eps)   # rounding must not make it negative
 
+# %% ../nbs/44_translate.ipynb #fc2c42d2
 def distance_values(
     gaussian, # `Gaussian`
     y:Value, # [P, B, C]

@@ -12,6 +12,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from fastcore.basics import patch
 
 from .config import Settings, sides
 from .errors import InputError, relative_path
@@ -45,13 +46,15 @@ class Truth:
             lost_in=list(self.lost),
             **({} if self.inside is None else dict(defects_outside_roi=self.outside)))
 
-    def labels(self,
-        device='cpu', # A torch device: where the maps will be
-        metrics=None, # Keys of the pixel metrics to compute; None: all
-    )->PixelLabels:
-        "What pixel metrics are measured against."
-        masks, inside = (self.masks, self.inside) if self.own is None else (self.own, self.own_inside)
-        return PixelLabels(masks, device, self.known, self.good, metrics, inside)
+# %% ../nbs/34_truth.ipynb #6cafd177
+@patch
+def labels(self:Truth,
+    device='cpu', # A torch device: where the maps will be
+    metrics=None, # Keys of the pixel metrics to compute; None: all
+)->PixelLabels:
+    "What pixel metrics are measured against."
+    masks, inside = (self.masks, self.inside) if self.own is None else (self.own, self.own_inside)
+    return PixelLabels(masks, device, self.known, self.good, metrics, inside)
 
 # %% ../nbs/34_truth.ipynb #5a391854
 class _Seen(NamedTuple):
@@ -112,6 +115,7 @@ def read_truth(
     outside = sum(seen.n_outside for seen in found)
     return Truth(masks, known, regions, lost, blank, is_good, own, inside, own_inside, outside)
 
+# %% ../nbs/34_truth.ipynb #e559bdce
 def _own_masks(cat, settings:Settings, found:list)->list:
     "One mask an image, in its own pixels; empty without a mask."
     there = iter(found)
@@ -158,6 +162,7 @@ def lost_line(
             f'pixel metrics do not count them; {advice}')
     return '; '.join(filter(None, [line, outside]))
 
+# %% ../nbs/34_truth.ipynb #be63a2f6
 def _outside_line(name:str, about:dict)->str:
     "The same for defects outside of where to look."
     n = about.get('defects_outside_roi')
