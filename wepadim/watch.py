@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from .errors import CannotWrite, InputError, say, write_json
 from .line import Alarms, Arrivals, Drift, append_whole, picture_key, when_there_is_room
-from .page import PICTURE_FOLDERS, draw, page_entry, write_page
+from .page import PICTURE_FOLDERS, draw, page_entry, picture_files, write_page
 from .scoring import WATCHED, heatmap_names
 from .tables import (
     MARK, REGION_COLUMNS, about, columns_of, csv_lines, maker_of, region_rows, results_of)
@@ -212,10 +212,13 @@ def _inspect(self:Watcher, batch):
     records = []
     now = datetime.now(timezone.utc).isoformat(timespec='seconds')
     for path, name, file in batch:
-        if path not in results or not _is_same(path, file): continue
+        heatmap = _heatmap_name(path, name, file)
+        if path in results and not _is_same(path, file):   # it grew meanwhile and comes again
+            for drawn in picture_files(heatmap): (self.out/drawn).unlink(missing_ok=True)
+            continue
+        if path not in results: continue
         result = results[path]
         result['row'][0] = name
-        heatmap = _heatmap_name(path, name, file)
         alarm = bool(self.alarms.words) and self._is_alarm(result)
         records.append(dict(file=file, result=result, heatmap=heatmap, time=now, alarm=alarm))
         self.unread.pop(name, None)
