@@ -14,13 +14,11 @@ from tqdm import tqdm
 
 from .config import Settings
 from .data import picture_batches
-from .errors import InputError
-from .files import called
-from .images import picture_size
+from .images import check_sizes
 from .inputs import as_images
-from .prediction import Prediction, joined, judged
+from .prediction import Detector
 from .sealed import open_exported
-from .thresholds import Threshold, checked_threshold
+from .thresholds import Threshold
 
 # %% ../nbs/46_exported.ipynb #550cba55
 _PIXELS = 2**23 # at once
@@ -35,7 +33,7 @@ def _stacks(
         for i in range(0, len(same), n): yield np.stack(same[i:i + n])
 
 # %% ../nbs/46_exported.ipynb #6563ecf3
-class Exported:
+class Exported(Detector):
     "A detector from a file that `wepadim_export` has written."
     def __init__(self,
         path, # The .onnx file, or the .xml file that lies beside its .bin file
@@ -55,14 +53,6 @@ class Exported:
 
 # %% ../nbs/46_exported.ipynb #1a5c1971
 @patch
-def set_threshold(self:Exported,
-    threshold:float, # Scores from here on are labelled defective
-)->'Exported': # itself
-    "Set the threshold that turns scores into labels."
-    self.threshold = checked_threshold(threshold)
-    return self
-
-@patch
 def origin(self:Exported)->dict: # weights_sha256, engine, precision, roi
     "Which network computes the features, how, and where the detector looks."
     about = self.about
@@ -73,18 +63,6 @@ def fingerprint(self:Exported)->list: # One hash
     "What the detector has learned."
     return [self.sha256]
 
-# %% ../nbs/46_exported.ipynb #1ef7f5fc
-@patch
-def _check_sizes(self:Exported, items):
-    "An `InputError` for a picture of another size than the mask that says where to look."
-    if self.about['roi'] is None: return
-    expected = tuple(self.about['roi']['size'])
-    for item in items:
-        size = picture_size(item)
-        if size == expected: continue
-        found, mask = ('x'.join(map(str, s)) for s in (size, expected))
-        raise InputError(f'{called(item)}: it is {found}, but the mask of --roi is {mask}; expected one size')
-
 # %% ../nbs/46_exported.ipynb #d545a5a5
 @patch
 def stream(self:Exported,
@@ -93,24 +71,14 @@ def stream(self:Exported,
     progress:bool=False, # Show a progress bar with the time left?
 ):
     "Yield one `Prediction` a batch."
-    s = self.settings
+    s, roi = self.settings, self.about['roi']
     images = as_images(images)
     total = len(images) if hasattr(images, '__len__') else None
     hidden = None if progress else True   # None: hidden where there is no terminal
     with tqdm(total=total, desc='scoring', unit='image', disable=hidden) as bar:
         for items, pictures in picture_batches(images, s.input, s.image_size, batch_size, s.value_range):
-            self._check_sizes(items)
+            check_sizes(items, roi and roi['size'])
             found = [self._run(stack) for stack in _stacks(pictures)]
             scores, maps = map(np.concatenate, zip(*found))
-            yield judged(self, items, scores, maps)
+            yield self.judged(items, scores, maps)
             bar.update(len(items))
-
-@patch
-def predict(self:Exported,
-    images, # A folder, an image, or any iterable of images
-    batch_size:int=32, # Images at once
-    progress:bool=False, # Show a progress bar with the time left?
-)->Prediction: # Of all images, in their order
-    "Scores and anomaly maps of images; for streams without end see `stream`."
-    parts = list(self.stream(images, batch_size, progress))
-    return joined(self, parts)

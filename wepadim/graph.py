@@ -14,6 +14,7 @@ from fastcore.basics import patch
 
 from .config import sides
 from .errors import InputError
+from .images import with_margin
 
 # %% ../nbs/43_graph.ipynb #1d336a0b
 _EXTRAS = {'onnx': 'onnx', 'onnxruntime': 'onnx', 'openvino': 'openvino'} # {package: extra of this library}
@@ -233,12 +234,10 @@ def _shorter(x:Value, n:Value, m:Value, first:Value, size:int)->Value:
     return padded.op('Slice', [0], [size], [1])
 
 # %% ../nbs/43_graph.ipynb #22f78621
-def _margin(side:int)->int: return round(side*256/224)   # of the picture that the crop is cut from
-
 def _span(w:Value, h:Value, input:str, wide:int, high:int)->tuple: # (new length, first pixel)
     "To how many pixels w of w x h are brought, and where in them the view of wide x high begins."
     if input == 'whole': return w.graph.constant(wide), w.graph.constant(0)
-    m = (w*_margin(high)//h).op('Max', _margin(wide))   # the picture covers the view and its margin
+    m = (w*with_margin(high)//h).op('Max', with_margin(wide))   # the picture covers the view and its margin
     rest = m - wide
     half = rest//2
     up = rest.op('Mod', 2)*half.op('Mod', 2)   # a half is rounded to the even neighbour, as in Python

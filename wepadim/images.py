@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Extremes', 'extremes', 'range_of', 'find_value_range', 'what_is_beyond', 'usual_range', 'to_8_bits', 'load_image',
-           'image_size', 'picture_size', 'crop_geometry', 'network_view', 'warn_if_turned', 'view_box', 'seen_box',
-           'load_pixels', 'load_view']
+           'image_size', 'picture_size', 'with_margin', 'crop_geometry', 'network_view', 'warn_if_turned',
+           'check_sizes', 'view_box', 'seen_box', 'load_pixels', 'load_view']
 
 # %% ../nbs/04_images.ipynb #fabba9b4
 import os
@@ -202,7 +202,11 @@ def picture_size(
     return width, height
 
 # %% ../nbs/04_images.ipynb #03eeee8d
-def _with_margin(side:int)->int: return round(side*256/224)   # of the image that the crop is cut from
+def with_margin(
+    side:int, # Of the crop, in pixels
+)->int:
+    "The side of the image that the published crop is cut from."
+    return round(side*256/224)
 
 def crop_geometry(
     size:tuple, # (width, height) of a picture
@@ -211,7 +215,7 @@ def crop_geometry(
     "Where the published centre crop lies."
     w, h = size
     wide, high = sides(crop)
-    least = _with_margin(wide), _with_margin(high)   # of the resized picture
+    least = with_margin(wide), with_margin(high)   # of the resized picture
     across, down = w*least[1], h*least[0]            # equal if it has the proportions of the crop
     if max(across, down) > 100*min(across, down):
         raise InputError(f'it is {w}x{h}, too narrow for the centre crop: use --input whole')
@@ -259,6 +263,19 @@ def warn_if_turned(
     warn(f'the input is {wide}x{high}, but the pictures are turned against it, such as {w}x{h}: '
          f'did you mean --image_size {high}x{wide}?')
 
+# %% ../nbs/04_images.ipynb #e9afa23c
+def check_sizes(
+    images, # What `load_image` takes
+    size:tuple|None, # (width, height) of the mask that says where to look; None: nothing is checked
+):
+    "An `InputError` for a picture of another size than the mask."
+    if size is None: return
+    w, h = size
+    for image in images:
+        wide, high = picture_size(image)
+        if (wide, high) == (w, h): continue
+        raise InputError(f'{called(image)}: it is {wide}x{high}, but the mask of --roi is {w}x{h}; expected one size')
+
 # %% ../nbs/04_images.ipynb #c1d4907b
 def view_box(
     image_size:tuple, # (width, height)
@@ -290,7 +307,7 @@ def load_pixels(
     value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
 )->Image.Image: # Mode RGB
     "A picture from which the view can be cut."
-    enough = 4*_with_margin(max(sides(size)))
+    enough = 4*with_margin(max(sides(size)))
     im = load_image(source, value_range, enough)
     try: _placed(*im.size, input, size)
     except InputError as e: raise InputError(f'{called(source)}: {e}') from None

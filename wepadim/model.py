@@ -21,18 +21,18 @@ from .data import batches, images_at_once, with_range
 from .embedding import WaveletEmbedding, random_directions
 from .errors import InputError
 from .gaussian import Gaussian, pack, unpack
-from .images import warn_if_turned
+from .images import check_sizes, warn_if_turned
 from .inputs import as_images, training_images, warn_if_all_same
 from .maps import distance_maps, image_scores, map_matrices
-from .prediction import Prediction, joined, judged
-from .roi import Focus, Roi, about_roi, check_sizes, counted_pixels, narrowed, pack_roi, unpack_roi
+from .prediction import Detector
+from .roi import Focus, Roi, about_roi, counted_pixels, narrowed, pack_roi, unpack_roi
 from .saving import model_files, network_from, read_model, replace_folder
 from .spill import collect, gib_of, plan_memory
-from .thresholds import Threshold, checked_threshold, find_threshold, pixel_threshold
+from .thresholds import Threshold, find_threshold, pixel_threshold
 from .window import fit_gaussian, window_score
 
 # %% ../nbs/41_model.ipynb #cc5f333b
-class WEPaDiM:
+class WEPaDiM(Detector):
     "Wavelet-enhanced PaDiM: trains on good images, scores and localises defects."
     def __init__(self,
         settings:Settings|None=None, # What the detector is; None: made from `preset` and `changes`
@@ -117,7 +117,7 @@ def _embeddings(self:WEPaDiM, images, batch_size, progress=False, title=''):
     hidden = None if progress else True   # None: hidden where there is no terminal
     with tqdm(total=total, desc=title, unit='image', disable=hidden) as bar:
         for items, x in batches(images, s.input, s.image_size, batch_size, s.value_range, pinned):
-            check_sizes(self.roi, items)
+            check_sizes(items, self.roi and self.roi.size)
             yield items, self.embed(x)
             bar.update(len(items))
 
@@ -172,7 +172,7 @@ def fit(self:WEPaDiM,
     items = training_images(images)
     self._look_at(self.roi)   # also if it was narrowed
     warn_if_turned(items, self.given.image_size)
-    check_sizes(self.roi, items)
+    check_sizes(items, self.roi and self.roi.size)
     s = with_range(self.given, items)
     self.settings = s
     room = self._room(len(items))
@@ -216,28 +216,9 @@ def _score(self:WEPaDiM, items, e):
     d = window_score(self.gaussian, e, grid, s.window, s.distance, self.backbone.precision, self._inside)
     maps = self._maps(d)
     scores = image_scores(maps)
-    return judged(self, items, scores.cpu().numpy(), maps.cpu().numpy())
-
-# %% ../nbs/41_model.ipynb #5063e728
-@patch
-def predict(self:WEPaDiM,
-    images, # A folder, an image, or any iterable of images
-    batch_size:int=32, # Images at once
-    progress:bool=False, # Show a progress bar with the time left?
-)->Prediction: # Of all images, in their order
-    "Scores and anomaly maps of images; for streams without end see `stream`."
-    parts = list(self.stream(images, batch_size, progress))
-    return joined(self, parts)
+    return self.judged(items, scores.cpu().numpy(), maps.cpu().numpy())
 
 # %% ../nbs/41_model.ipynb #8bc78c6a
-@patch
-def set_threshold(self:WEPaDiM,
-    threshold:float, # Scores from here on are labelled defective
-)->WEPaDiM: # itself
-    "Set the threshold that turns scores into labels."
-    self.threshold = checked_threshold(threshold)
-    return self
-
 @patch
 def narrow(self:WEPaDiM,
     roi, # A mask file or an array [H, W]: where to look, too

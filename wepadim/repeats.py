@@ -14,7 +14,6 @@ from .config import RunSettings
 from .errors import InputError
 from .evaluate import Outcome, all_metrics, mean_metric
 from .metrics import METRICS
-from .prediction import joined
 from .spill import collect
 
 # %% ../nbs/55_repeats.ipynb #dd04c282
@@ -54,7 +53,7 @@ def repeat_metrics(
         rows = subsample(n, k, model.settings.seed)
         model._fit_to(train[rows], room.working, run.train_batch_size)
         parts = [model._score([], e) for e in test.split(run.test_batch_size)]
-        metrics, _ = all_metrics(labels, joined(model, parts), out.pixels)
+        metrics, _ = all_metrics(labels, model.joined(parts), out.pixels)
         found.append(metrics)
     return found
 

@@ -16,10 +16,10 @@ from fastcore.basics import patch
 
 from .config import Settings, sides
 from .errors import InputError, relative_path
-from .images import image_size, seen_box
+from .images import check_sizes, image_size, seen_box
 from .masks import load_mask, lost_regions, mask_view, seen_mask
 from .pixels import PixelLabels
-from .roi import Roi, check_sizes
+from .roi import Roi
 
 # %% ../nbs/34_truth.ipynb #c73be9ff
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def _seen_mask(sample, settings:Settings, large:bool, resolution:str, roi:Roi|No
     n_lost, n = lost_regions(mask, *geometry, resolution)
     view, n_outside = mask_view(mask, *geometry), 0
     if roi is not None:
-        check_sizes(roi, [sample.path])
+        check_sizes([sample.path], roi.size)
         n_outside = lost_regions(mask, *geometry, resolution, roi.mask)[0] - n_lost
         mask, view = mask & roi.mask, view & roi.view
     own = seen_mask(mask, *geometry) if resolution == 'mask' else None   # a view would keep the whole mask
