@@ -24,7 +24,7 @@ def _conv(options, weight, bias, x):
     return x.op('Conv', weight, bias, kernel_shape=shape, strides=strides, group=options['groups'], **around)
 
 def _max_pool(options, x):
-    "The maximum over squares."
+    "Max pooling."
     size, stride, padding = (options[name] for name in ('size', 'stride', 'padding'))
     return x.op('MaxPool', kernel_shape=[size]*2, strides=[stride]*2, pads=[padding]*4)
 
@@ -45,12 +45,12 @@ _ACTS = {
 # %% ../nbs/44_translate.ipynb #81b72ddf
 def backbone_values(
     net:Steps, # The network
-    image:Value, # [B, 3, S, S]: bytes in float32
-)->list: # One value [B, C, H, W] a layer
-    "The maps of a network."
+    image:Value, # [B, 3, height, width]: float32, 0 to 255
+)->list: # One value [B, C, h, w] for each layer
+    "The feature maps of a network."
     mean, std = (np.array(c, np.float32)[:, None, None] for c in net.colours)
     values = {IMAGE: (image/255. - mean)/std}
-    arrays = {name: w.numpy() for name, w in net.weights.items()}
+    arrays = {name: w.cpu().numpy() for name, w in net.weights.items()}
     for step in net.steps:
         inputs = [values[name] for name in step.inputs]
         if step.op == 'conv': inputs = [arrays[f'{step.name}.weight'], arrays[f'{step.name}.bias'], *inputs]
@@ -85,23 +85,23 @@ def embedding_values(
 
 # %% ../nbs/44_translate.ipynb #588ee085
 def _around(grid:tuple, r:int)->tuple: # (cells [P, (2r + 1)²], are they on the grid?)
-    "The cells around each."
+    "The cells in the window around each, itself included."
     h, w = grid
     rows, columns = np.divmod(np.arange(h*w), w)
-    steps = np.arange(-r, r + 1)
-    down, across = np.meshgrid(steps, steps, indexing='ij')
+    offsets = np.arange(-r, r + 1)
+    down, across = np.meshgrid(offsets, offsets, indexing='ij')
     rows = rows[:, None] + down.ravel()
     columns = columns[:, None] + across.ravel()
     there = (rows >= 0) & (rows < h) & (columns >= 0) & (columns < w)
     return rows*w + columns, there
 
 def _near(grid:tuple, r:int)->np.ndarray: # [P, (2r + 1)²]
-    "The cells around each; the first cell for those beyond the border."
+    "The cells in the window around each; cell 0 for those beyond the border."
     cells, there = _around(grid, r)
     return np.where(there, cells, 0)
 
 def _back(grid:tuple, r:int, inside)->np.ndarray: # [P, (2r + 1)²]
-    "For each cell, the places in [P, (2r + 1)²] of its distances from the Gaussians around it that count; its own for the others."
+    "For each cell, the rows of the table to take the minimum of; its own row for Gaussians that do not count."
     cells, there = _around(grid, r)
     if inside is not None: there &= inside[_near(grid, r)]
     k = cells.shape[1]
@@ -112,17 +112,17 @@ def _back(grid:tuple, r:int, inside)->np.ndarray: # [P, (2r + 1)²]
 # %% ../nbs/44_translate.ipynb #2caf2373
 def _squares(x:Value)->Value: return x.op('ReduceSumSquare', axes=[2], keepdims=0)
 
-def _squared(g, at:slice, near:Value, origin, centred:bool)->Value:
-    "Squared distances [p, K] from the Gaussians `at` of the vectors near each, [p, K, C], counted from the origin."
+def _squared(g, at:slice, vectors:Value, origin, centred:bool)->Value:
+    "Squared distances [p, K] from the Gaussians `at` of the K vectors at each, [p, K, C], counted from the origin."
     def numbers(x): return x.float().cpu().numpy()
     W, mean = g.W[at].cpu(), g.mean[at].cpu() - origin
-    if centred: near = near - numbers(mean)[:, None]
-    whitened = near @ numbers(W.mT)
+    if centred: vectors = vectors - numbers(mean)[:, None]
+    whitened = vectors @ numbers(W.mT)
     if not centred: whitened = whitened - numbers(W @ mean.to(W.dtype)[..., None]).swapaxes(1, 2)
     d2 = _squares(whitened)
     if not g.low_rank: return d2
-    if not centred: near = near - numbers(mean)[:, None]
-    return (_squares(near) - d2).op('Max', 0.)/float(g.eps)   # rounding must not make it negative
+    if not centred: vectors = vectors - numbers(mean)[:, None]
+    return (_squares(vectors) - d2).op('Max', 0.)/float(g.eps)   # rounding must not make it negative
 
 # %% ../nbs/44_translate.ipynb #fc2c42d2
 def distance_values(
@@ -132,7 +132,7 @@ def distance_values(
     r:int, # Cells around a position; 0: its own Gaussian alone
     inside=None, # [P], bool: positions whose Gaussians count in a window; None: all
 )->Value: # [P, B], squared
-    "The distance of every vector from the nearest of the Gaussians within r cells of it."
+    "The distance of every vector from the nearest of the Gaussians within r cells of it that count."
     h, w = grid
     p, c = gaussian.mean.shape
     origin = gaussian.mean.mean(0).cpu()
@@ -151,9 +151,9 @@ def distance_values(
 def map_values(
     d:Value, # [P, B]: distances on the grid
     grid:tuple, # (h, w), P = h w
-    matrices, # U [S, h] and V [S, w], tensors
-)->Value: # [B, S, S]
-    "Distances on the grid to anomaly maps of the image: enlarged and smoothed."
+    matrices, # U [height, h] and V [width, w], tensors
+)->Value: # [B, height, width]
+    "Distances on the grid to anomaly maps of the network's input: enlarged and smoothed."
     U, V = (m.float().cpu().numpy() for m in matrices)
     coarse = d.op('Transpose', perm=[1, 0]).op('Reshape', [-1, *grid])
     return coarse.graph.constant(U) @ (coarse @ V.T)
@@ -163,7 +163,7 @@ def detector_graph(
     model, # A fitted `WEPaDiM` with a threshold
     **about, # Fields of ONNX's model
 ): # `onnx.ModelProto`
-    "A detector as one graph: image [B, H, W, 3], uint8, to score [B], map [B, S, S] and label [B]."
+    "A detector as one graph: image [B, H, W, 3], uint8, to score [B], map [B, height, width] and label [B]."
     net, s = model.backbone.steps, model.settings
     if net is None: raise InputError(f'backbone {s.backbone} cannot be exported: {model.backbone.why_no_steps}')
     grid, (wide, high) = model.embedding.grid, sides(s.image_size)
