@@ -23,6 +23,7 @@ from .metrics import PixelLabels, alarm_metrics, image_metrics, pixel_curve, pix
 from .model import WEPaDiM
 from .provenance import Stopwatch, peak_memory, provenance_record
 from .roi import Roi, about_roi
+from .spill import Spilled, collect
 from .synthetic import DEFECTS, paint_defect
 from .truth import Truth, read_truth
 
@@ -53,6 +54,7 @@ class Outcome:
     known: np.ndarray|None = None # [n], bool: is it known which pixels of the image are defective?
     pixels: PixelLabels|None = None # what pixel metrics were measured against
     overlaps: np.ndarray|None = None # [n], float64: AUPIMO of each image, nan without a defect; None: undefined
+    embeddings: tuple|None = None # (of training images, of test images, GiB to fit in), for repeats; None: not kept
 
     @property
     def labels(self):
@@ -132,6 +134,29 @@ def all_metrics(
     overlaps = None if metrics['aupimo'] is None else curve.overlaps
     return metrics, overlaps
 
+# %% ../nbs/54_evaluate.ipynb #090537f8
+def _predict_and_keep(model, paths, batch_size, spill, progress)->tuple: # (prediction, embeddings [M, P, C])
+    "The prediction of test images, and their embeddings, in memory or in a file."
+    embeddings = model._embeddings(paths, batch_size, progress, 'scoring')
+    Y = collect((e for _, e in embeddings), len(paths), spill)
+    parts = []
+    for first, few in zip(range(0, len(paths), batch_size), Y.split(batch_size)):
+        parts.append(model._score(paths[first:first + batch_size], few))
+    return model.joined(parts), Y
+
+def _fit_and_predict(model, run:RunSettings, cat, progress, watch)->tuple: # (prediction, what `Outcome.embeddings` holds)
+    "Fit on the training images of a category and predict its test images."
+    train, test = _paths(cat.train), _paths(cat.test)
+    if not run.repeats:
+        with watch('fit'): model.fit(train, run.train_batch_size, progress)
+        with watch('predict'): return model.predict(test, run.test_batch_size, progress), None
+    with watch('fit'):
+        X, working = model._training_embeddings(train, run.train_batch_size, progress, len(test))
+        model._fit_to(X, working, run.train_batch_size)
+    spill = isinstance(X, Spilled)
+    with watch('predict'): p, Y = _predict_and_keep(model, test, run.test_batch_size, spill, progress)
+    return p, (X, Y, working)
+
 # %% ../nbs/54_evaluate.ipynb #8c684ca5
 def run_category(
     settings:Settings, # The detector
@@ -146,9 +171,9 @@ def run_category(
     with watch('masks'): truth = read_truth(cat, settings, 'large_masks' in run.accept, run.metric_resolution, roi)
     options = dict(weights=run.weights, gpu_id=worker_gpu(run.gpu_id), engine=run.engine, precision=run.precision)
     with watch('build'): model = WEPaDiM(settings, memory_budget=run.memory_budget, roi=roi, **options)
-    with watch('fit'): model.fit(_paths(cat.train), run.train_batch_size, progress)
-    with watch('predict'): p = model.predict(_paths(cat.test), run.test_batch_size, progress)
-    with watch('metrics'): metrics, overlaps = all_metrics(labels, p, pixels := truth.labels())
+    p, kept = _fit_and_predict(model, run, cat, progress, watch)
+    pixels = truth.labels()
+    with watch('metrics'): metrics, overlaps = all_metrics(labels, p, pixels)
     result = {
         'class': cat.name,
         **metrics,
@@ -161,7 +186,7 @@ def run_category(
         'data_fingerprint': fingerprint(cat),
         **(dict(roi=about_roi(roi)) if roi else {}),
         **peak_memory()}
-    return Outcome(result, cat, model, p, truth.masks, truth.known, pixels, overlaps)
+    return Outcome(result, cat, model, p, truth.masks, truth.known, pixels, overlaps, kept)
 
 # %% ../nbs/54_evaluate.ipynb #ea5a4ddb
 def _paint_each(samples, settings:Settings, seed:int)->tuple:

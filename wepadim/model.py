@@ -163,23 +163,28 @@ def _calibrate(self:WEPaDiM, d, batch_size):
 
 # %% ../nbs/41_model.ipynb #b3b4d3e4
 @patch
+def _training_embeddings(self:WEPaDiM, images, batch_size, progress, n_more=0)->tuple: # (X [N, P, C], GiB of working memory)
+    "The embeddings of good images; the memory also has room for those of `n_more` images."
+    items = training_images(images)
+    self._look_at(self.roi)   # also if it was narrowed
+    warn_if_turned(items, self.given.image_size)
+    check_sizes(items, self.roi and self.roi.size)
+    self.settings = with_range(self.given, items)
+    room = self._room(len(items) + n_more)
+    embeddings = self._embeddings(items, batch_size, progress, 'training')
+    X = collect((e for _, e in embeddings), len(items), room.spill)
+    warn_if_all_same(X, self._inside)
+    return X, room.working
+
+@patch
 def fit(self:WEPaDiM,
     images, # Good images: a folder, a list, or any iterable; at least 2
     batch_size:int=32, # Images at once
     progress:bool=False, # Show a progress bar with the time left?
 )->WEPaDiM: # itself
     "Fit on good images only."
-    items = training_images(images)
-    self._look_at(self.roi)   # also if it was narrowed
-    warn_if_turned(items, self.given.image_size)
-    check_sizes(items, self.roi and self.roi.size)
-    s = with_range(self.given, items)
-    self.settings = s
-    room = self._room(len(items))
-    embeddings = self._embeddings(items, batch_size, progress, 'training')
-    X = collect((e for _, e in embeddings), len(items), room.spill)
-    warn_if_all_same(X, self._inside)
-    return self._fit_to(X, room.working, batch_size)
+    X, working = self._training_embeddings(images, batch_size, progress)
+    return self._fit_to(X, working, batch_size)
 
 # %% ../nbs/41_model.ipynb #1bb2c1e0
 @patch

@@ -14,7 +14,6 @@ from .config import RunSettings
 from .errors import InputError
 from .evaluate import Outcome, all_metrics, mean_metric
 from .metrics import METRICS
-from .spill import collect
 
 # %% ../nbs/55_repeats.ipynb #dd04c282
 PART = 0.9 # of the training images
@@ -31,27 +30,18 @@ def subsample(
     return np.sort(rng.choice(n, size, replace=False))
 
 # %% ../nbs/55_repeats.ipynb #fbe4ecc1
-def _collected(model, samples, batch_size, spill):
-    "The embeddings of images [N, P, C]."
-    paths = [s.path for s in samples]
-    embeddings = model._embeddings(paths, batch_size)
-    return collect((e for _, e in embeddings), len(paths), spill)
-
 def repeat_metrics(
-    out:Outcome, # A category that was run
+    out:Outcome, # A category that was run, with its embeddings
     run:RunSettings, # Its number of repeats, and batches
 )->list: # The metrics of each repeat
     "All metrics of detectors that were fitted on 90% of the training images."
     labels = out.labels.tolist()
-    n = len(out.cat.train)
-    room = out.model._room(n + len(labels))
-    train = _collected(out.model, out.cat.train, run.train_batch_size, room.spill)
-    test = _collected(out.model, out.cat.test, run.test_batch_size, room.spill)
+    train, test, working = out.embeddings
     found = []
     for k in range(run.repeats):
         model = copy(out.model)   # its network and settings are shared, its Gaussians are its own
-        rows = subsample(n, k, model.settings.seed)
-        model._fit_to(train[rows], room.working, run.train_batch_size)
+        rows = subsample(len(train), k, model.settings.seed)
+        model._fit_to(train[rows], working, run.train_batch_size)
         parts = [model._score([], e) for e in test.split(run.test_batch_size)]
         metrics, _ = all_metrics(labels, model.joined(parts), out.pixels)
         found.append(metrics)
