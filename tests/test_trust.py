@@ -329,4 +329,4 @@ def test_results_of_another_version_are_refused_in_one_line(painted_cells, tmp_p
     assert '\n' not in str(e.value)
     (tmp_path/'model').mkdir()
     (tmp_path/'model'/'model.json').write_text(json.dumps(dict(format='wepadim', format_version=4)))
-    with pytest.raises(InputError, match='format version 4; this version reads 6: fit the model again'): WEPaDiM.load(tmp_path/'model')
+    with pytest.raises(InputError, match='format version 4; this version reads 6 and 7: fit the model again'): WEPaDiM.load(tmp_path/'model')
