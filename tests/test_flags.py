@@ -98,7 +98,7 @@ KINDS = {
     'report': ('wepadim_report', [dict(results='{results}', out='{tmp}/report')], {}),
     'predict': ('wepadim_predict', [dict(model='{model}', images='{data}/cell/test/hole', out='{tmp}/p', threshold=3.5, roi='{roi}', skip_bad_images=True, no_heatmaps=True, coco=True, batch_size=3, gpu_id=0, engine='openvino', precision='bfloat16')], dict(watch=True, interval=2, on_alarm='true')),   # a line is tested in test_watch.py
     'check': ('wepadim_check', [dict(root='{data}', dataset_type='mvtec', large_masks=True)], {}),
-    'demo': ('wepadim_demo', [dict(save_path='{tmp}/a', preset='published', input='whole', image_size=48)], {})}
+    'demo': ('wepadim_demo', [dict(save_path='{tmp}/a', preset='published', input='whole', image_size='48x64')], {})}
 POSITIONAL = ('results', 'model', 'images', 'root') # without their name, where a command takes them so
 
 

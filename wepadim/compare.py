@@ -214,9 +214,10 @@ def overlay_figure(
     for row, (run, model) in zip(axs[1:], detectors.items()):
         s = model.settings
         maps = model.predict(paths).maps
+        inside = model.roi.view if model.roi else None
         scale = model.scale or (float(maps.min()), float(maps.max()))
         for ax, path, one in zip(row, paths, maps):
-            ax.imshow(overlay(path, one, scale, s.input, value_range=s.value_range))
+            ax.imshow(overlay(path, one, scale, s.input, value_range=s.value_range, inside=inside))
             ax.set_title(run, fontsize=9)
     return fig
 
@@ -253,6 +254,9 @@ def _section(title:str, *parts)->str:
 def _refuse_other_rules(of_a:dict, of_b:dict, a, b):
     "An `InputError` if two results were not measured by the same rules."
     rules_a, rules_b = of_a['metric_rules']['resolution'], of_b['metric_rules']['resolution']
+    roi_a, roi_b = ((of.get('roi') or {}).get('sha256') for of in (of_a, of_b))
+    if roi_a != roi_b:
+        raise InputError(f'{a} and {b} look at other parts of the pictures: run both with the same --roi')
     if rules_a == rules_b: return
     raise InputError(f'{a} has metrics at the resolution of the {rules_a}, {b} at that of the {rules_b}: '
                      'run one of them again with the other --metric_resolution')

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np, torch
 
+from . import __version__
 from .config import RunSettings, Settings
 from .data import fingerprint
 from .errors import InputError, load_or_compute
@@ -79,11 +80,14 @@ def stored_cost(
 )->dict: # From `measure_cost`, with its key and its provenance
     "The cost of a detector, from the file or measured and written."
     key = dict(
+        wepadim=__version__,
         detector=settings.model_dump(mode='json'),
         category=cat.name,
         engine=run.engine,
         precision=run.precision,
         gpu_id=run.gpu_id,
+        memory_budget=run.memory_budget,
+        train_batch_size=run.train_batch_size,
         weights_sha256=weights_hash(settings.backbone, run.weights),
         data_fingerprint=fingerprint(cat))
     def measure(): return {**measure_cost(settings, run, cat), **provenance_record(settings)}

@@ -21,7 +21,7 @@ from joblib import cpu_count
 from .errors import InputError, check_choice, digest, relative_path
 from .files import read_picture
 from .config import sides
-from .images import find_value_range, load_pixels, load_view
+from .images import find_value_range, load_pixels, load_view, picture_size
 from .layouts import LAYOUTS
 from .listed import elpv_root
 from .roles import folders
@@ -332,7 +332,7 @@ def picture_batches(
     value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
 ):
     "Yield (items, list of arrays [H, W, 3] of uint8), decoding ahead."
-    batch_size = images_at_once(batch_size, size)
+    if hasattr(images, '__len__') and len(images): batch_size = images_at_once(batch_size, picture_size(images[0]))
     def begin(n):
         pictures = [None]*n
         def decode(i, image): pictures[i] = np.asarray(load_pixels(image, input, size, value_range))

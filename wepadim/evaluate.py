@@ -172,8 +172,7 @@ def run_category(
     options = dict(weights=run.weights, gpu_id=worker_gpu(run.gpu_id), engine=run.engine, precision=run.precision)
     with watch('build'): model = WEPaDiM(settings, memory_budget=run.memory_budget, roi=roi, **options)
     p, kept = _fit_and_predict(model, run, cat, progress, watch)
-    pixels = truth.labels()
-    with watch('metrics'): metrics, overlaps = all_metrics(labels, p, pixels)
+    with watch('metrics'): metrics, overlaps = all_metrics(labels, p, pixels := truth.labels())
     result = {
         'class': cat.name,
         **metrics,

@@ -33,6 +33,8 @@ def _stacks(
         for i in range(0, len(same), n): yield np.stack(same[i:i + n])
 
 # %% ../nbs/46_exported.ipynb #6563ecf3
+def _tupled(x): return tuple(x) if isinstance(x, list) else x   # JSON has no tuples
+
 class Exported(Detector):
     "A detector from a file that `wepadim_export` has written."
     def __init__(self,
@@ -41,7 +43,7 @@ class Exported(Detector):
         self._run, self.engine, about, self.sha256 = open_exported(path)
         self.about = about   # all that the file says of itself
         self.roi = None      # where to look is a part of the graph
-        settings = {name: about[name] for name in Settings.model_fields}
+        settings = {name: _tupled(about[name]) for name in Settings.model_fields}
         self.settings = Settings.model_construct(**settings)   # not checked: its backbone may be unknown here
         self.threshold = about['threshold']
         self.thresholds = {name: Threshold(**t) for name, t in about['thresholds'].items()}

@@ -80,7 +80,7 @@ def _prepare(self:WEPaDiM):
 @patch
 def _look_at(self:WEPaDiM, roi):
     "Set where to look, before a fit."
-    if roi is not None and not isinstance(roi, Roi): roi = Roi(roi, self.settings.input, self.settings.image_size)
+    if roi is not None: roi = Roi(roi, self.settings.input, self.settings.image_size)
     self.roi = self.learned_roi = roi   # the second stays as it was at the fit
     self._focus = None if roi is None else Focus(roi, self.embedding.grid, self._matrices)
     self._inside = None if roi is None else self._focus.cells   # whose Gaussians count

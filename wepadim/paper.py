@@ -251,7 +251,9 @@ def write_paper(
     sections = [f'<p>{html.escape(line)}</p>' for line in facts]
     for name, (title, caption, rows) in _TABLES.items():
         table = pd.DataFrame(rows(done))
-        if table.empty: continue
+        if table.empty:   # of an earlier run there may be one
+            for ending in ('csv', 'tex', 'html'): (Path(out)/f'{name}.{ending}').unlink(missing_ok=True)
+            continue
         write_table(table, out, name, f'{title}. {caption}'.replace('%', r'\%'))
         sections.append(_section(name, title, caption, table))
     return write_atomic(Path(out)/'paper.html', '\n'.join([_HEAD, *sections, '']))

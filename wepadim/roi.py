@@ -18,6 +18,7 @@ from .masks import load_mask, mask_view
 # %% ../nbs/29_roi.ipynb #9213057f
 def _load(source)->tuple:
     "(mask [H, W] of bool, its name) of a file or an array."
+    if isinstance(source, Roi): source = source.mask   # another view of the same mask
     if not isinstance(source, (str, os.PathLike)): mask, name = np.asarray(source) > 0, 'roi'
     elif not os.path.isfile(source):
         raise InputError(f'--roi {source}: no such file; expected a mask that is white where to look')
@@ -29,7 +30,7 @@ def _load(source)->tuple:
 class Roi:
     "Where to look in pictures of one size."
     def __init__(self,
-        source, # A mask file, or an array [H, W]; what is not black counts
+        source, # A mask file, an array [H, W], of which what is not black counts, or another `Roi`
         input:str='whole', # The view: 'crop' or 'whole'
         size=224, # Of the view, in pixels: one number for a square, or (width, height)
     ):
@@ -147,6 +148,7 @@ def counted_pixels(
     focus:Focus|None, # None: all pixels count
 )->tuple: # ([B, n] all that count, [B, k] a sample)
     "The pixels of maps that thresholds are taken from."
-    if focus is None: return maps.flatten(1), maps[:, 2::4, 2::4].flatten(1)   # one of 16
+    if focus is None or focus.view.all(): return maps.flatten(1), maps[:, 2::4, 2::4].flatten(1)   # one of 16
     inside = maps[:, focus.view]
-    return inside, inside[:, 8::16] if inside.shape[1] >= 16*_ENOUGH else inside
+    sample = maps[:, 2::4, 2::4][:, focus.view[2::4, 2::4]]
+    return inside, sample if sample.shape[1] >= _ENOUGH else inside

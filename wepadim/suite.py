@@ -196,10 +196,13 @@ def _run_step(step:Step, phase1:Path, on_part, on_outcome)->dict:
     return {column: summary for column, summary, _ in done}
 
 # %% ../nbs/74_suite.ipynb #452a753d
-def _costs(step:Step, folder:Path)->dict:
-    "{column: cost} of the detectors of a step, on the first category."
+def _costs(step:Step, folder:Path, summaries:dict)->dict:
+    "{column: cost} of the detectors of a step, on the first category that has a result."
     if step.what not in ('recommended', 'phase2'): return {}
-    cat = open_category(step.run, step.data.there[0], step.data.layout, _base(step).seed)
+    ran = set()
+    for summary in summaries.values(): ran |= {r['class'] for r in summary['class_results']}
+    first = next(name for name in step.data.there if name in ran)   # a summary has a result
+    cat = open_category(step.run, first, step.data.layout, _base(step).seed)
     found = {}
     for column, detector in detectors_of(step).items():
         name = '_'.join(filter(None, [step.data.name, step.what, column, step.model]))
@@ -224,7 +227,7 @@ def _work(step:Step, save_path:Path, tick, n_before:int)->Done:
     on_outcome = (lambda out: add(_SINGLE)) if alone else None
     phase1 = save_path/f'{step.data.name}_phase1'
     summaries = _run_step(step, phase1, lambda: add(1), on_outcome)
-    costs = _costs(step, save_path.parent/'cost')
+    costs = _costs(step, save_path.parent/'cost', summaries)
     tick(n_before + parts(step))
     return Done(step, summaries, costs)
 

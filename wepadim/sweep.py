@@ -289,6 +289,16 @@ def _write_summary(folder:Path, base:Settings, found:list, done:dict, failed:dic
     write_json(folder/f'{model}_resource_summary.json', resources)
     write_json(folder/f'{model}_wavelet_grid_search_results_final.json', found)
 
+# %% ../nbs/59_sweep.ipynb #0a1a2803
+_UNREAD = dict(roi=None, metric_resolution='input', repeats=None) # of a run; a search would pass over anything else
+
+def _refuse_unread(run:RunSettings):
+    "An `InputError` for what only a run of one configuration does."
+    for name, usual in _UNREAD.items():
+        value = getattr(run, name)
+        if value == usual: continue
+        raise InputError(f'{name} {value}: a search does not read it; leave it out, or use run_single')
+
 # %% ../nbs/59_sweep.ipynb #84c2e0c1
 def run_search(
     base:Settings, # What the grid leaves alone
@@ -299,6 +309,7 @@ def run_search(
     on_pass=None, # Called without arguments after each pass, also one that was on disk
 )->list: # What `averaged` gives
     "Every configuration of a grid on all categories, resuming where it was stopped."
+    _refuse_unread(run)
     for setting in grid: check_choice(setting, (*SEARCHED, *EXTRA_SEARCHED), 'setting to search')
     configs = expand(base, grid)
     asked = asked_metrics(run)

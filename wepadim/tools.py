@@ -342,7 +342,7 @@ def wepadim_demo(
         run_name=name,
         preset_name=args.preset,
         input=settings.input,
-        image_size=settings.image_size)
+        image_size=settings.model_dump(mode='json')['image_size'])   # a list, which a notebook can be given
     report = run_notebook('demo', folder, parameters, 'report.html')
     for line in _demo_lines(folder): print(line)
     print(f'report: {report}')
