@@ -105,8 +105,9 @@ print('imported:', [m for m in ('torch', 'torchvision', 'timm') if m in sys.modu
 
 @pytest.mark.parametrize('ending', ['.onnx', '.xml'])
 def test_predict_imports_no_torch(ending, place, tmp_path):
-    argv = [sys.executable, '-c', NO_TORCH, str(place/f'cell{ending}'), str(place/'parts'), '--out', str(tmp_path/'out'), '--coco']
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
+    argv = [sys.executable, '-W', 'default', '-c', NO_TORCH, str(place/f'cell{ending}'), str(place/'parts'), '--out', str(tmp_path/'out'), '--coco']
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=300, env={k: v for k, v in os.environ.items() if k != 'PYTHONWARNINGS'})
+    assert 'wepadim' not in ''.join(line for line in done.stderr.splitlines() if 'Warning' in line), done.stderr
     assert done.stdout.splitlines()[-1] == 'imported: []', done.stderr
     assert len(table(tmp_path/'out'/'scores.csv')) == 1 + len(sorted_files(place/'parts')) and (tmp_path/'out'/'report.html').is_file()
 
@@ -220,6 +221,31 @@ def test_pictures_of_16_bits(painted_cells, call, tmp_path):
     new = sorted_files(tmp_path/'new')
     assert exported.about['value_range'] == [0, 4095]
     assert np.allclose(exported.predict(new).scores, model.predict(new).scores, rtol=1e-3)
+
+
+@pytest.mark.parametrize('format', TARGETS)
+def test_a_region_of_interest(format, painted_cells, call, tmp_path):
+    "Where to look is in the file, for the maps and for the pictures; inputs need not be square."
+    from PIL import Image
+    mask = np.zeros((300, 300))
+    mask[:, :150] = 255
+    model = WEPaDiM(backbone=LITE, image_size=(96, 64), grid_size=8, n_features=32, roi=mask).fit(painted_cells/'cell'/'train'/'good')
+    model.save(tmp_path/'model')
+    file = export(model, tmp_path/f'left{TARGETS[format][0]}', format)
+    new = sorted_files(painted_cells/'cell'/'test'/'hole')[:2]
+    exported = Exported(file)
+    p, q = model.predict(new), exported.predict(new)
+    assert (exported.inside == model.inside).all() and exported.inside.shape == (64, 96) and exported.inside.mean() == .5
+    assert not q.maps[:, :, 48:].any() and abs(q.scores/p.scores - 1).max() < 1e-3
+    for name, source in (('ours', tmp_path/'model'), ('theirs', file)):
+        code, err, _ = call('wepadim_predict', source, *new, '--out', tmp_path/name)
+        assert code == 0, err
+    pictures = [p.relative_to(tmp_path/'ours') for p in (tmp_path/'ours').rglob('*.png')]
+    assert len(pictures) == 2
+    for picture in pictures:
+        ours, theirs = (np.asarray(Image.open(tmp_path/name/picture), int) for name in ('ours', 'theirs'))
+        right = ours.shape[1]*3//4
+        assert abs(ours - theirs).mean() < 1 and ours[:, right:].mean() < .6*ours[:, :right].mean()
 
 
 def lines_of_the_page():

@@ -214,10 +214,9 @@ def overlay_figure(
     for row, (run, model) in zip(axs[1:], detectors.items()):
         s = model.settings
         maps = model.predict(paths).maps
-        inside = model.roi.view if model.roi else None
         scale = model.scale or (float(maps.min()), float(maps.max()))
         for ax, path, one in zip(row, paths, maps):
-            ax.imshow(overlay(path, one, scale, s.input, value_range=s.value_range, inside=inside))
+            ax.imshow(overlay(path, one, scale, s.input, value_range=s.value_range, inside=model.inside))
             ax.set_title(run, fontsize=9)
     return fig
 

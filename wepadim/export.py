@@ -7,6 +7,7 @@ __all__ = ['TARGETS', 'description', 'check_target', 'export']
 
 # %% ../nbs/47_export.ipynb #76d05ad2
 import json, os, tempfile
+from base64 import b64encode
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,6 +22,10 @@ from .sealed import onnx_file, openvino_files
 from .translate import detector_graph
 
 # %% ../nbs/47_export.ipynb #8dac9dd5
+def _packed(mask):
+    "A mask [H, W] as text; None stays None."
+    return None if mask is None else b64encode(np.packbits(mask)).decode()
+
 def description(
     model, # A fitted `WEPaDiM` with a threshold
 )->dict: # JSON types
@@ -34,6 +39,7 @@ def description(
         colours=model.backbone.steps.colours,
         train_scores=None if scores is None else scores.tolist(),
         roi=saved.get('roi'),
+        inside=_packed(model.inside),
         model_sha256=saved['json_sha256'],
         wepadim=__version__,
         versions={name: version(name) for name in ('torch', 'numpy', 'onnx')})

@@ -6,17 +6,17 @@
 __all__ = ['Exported']
 
 # %% ../nbs/46_exported.ipynb #ada710a0
+from base64 import b64decode
 from itertools import groupby
 
 import numpy as np
 from fastcore.basics import patch
-from tqdm import tqdm
 
-from .config import Settings
+from .config import Settings, sides
 from .data import picture_batches
 from .images import check_sizes
 from .inputs import as_images
-from .prediction import Detector
+from .prediction import Detector, progress_bar
 from .sealed import open_exported
 from .thresholds import Threshold
 
@@ -32,9 +32,17 @@ def _stacks(
         n = max(1, _PIXELS//(shape[0]*shape[1]))
         for i in range(0, len(same), n): yield np.stack(same[i:i + n])
 
-# %% ../nbs/46_exported.ipynb #6563ecf3
+# %% ../nbs/46_exported.ipynb #c5fff31a
 def _tupled(x): return tuple(x) if isinstance(x, list) else x   # JSON has no tuples
 
+def _unpacked(mask, image_size):
+    "A mask [H, W] from text; None stays None."
+    if mask is None: return None
+    wide, high = sides(_tupled(image_size))
+    bits = np.unpackbits(np.frombuffer(b64decode(mask), np.uint8))
+    return bits[:high*wide].reshape(high, wide).astype(bool)
+
+# %% ../nbs/46_exported.ipynb #6563ecf3
 class Exported(Detector):
     "A detector from a file that `wepadim_export` has written."
     def __init__(self,
@@ -42,7 +50,7 @@ class Exported(Detector):
     ):
         self._run, self.engine, about, self.sha256 = open_exported(path)
         self.about = about   # all that the file says of itself
-        self.roi = None      # where to look is a part of the graph
+        self.inside = _unpacked(about['inside'], about['image_size'])   # to draw with: the graph has it in its maps
         settings = {name: _tupled(about[name]) for name in Settings.model_fields}
         self.settings = Settings.model_construct(**settings)   # not checked: its backbone may be unknown here
         self.threshold = about['threshold']
@@ -75,9 +83,7 @@ def stream(self:Exported,
     "Yield one `Prediction` a batch."
     s, roi = self.settings, self.about['roi']
     images = as_images(images)
-    total = len(images) if hasattr(images, '__len__') else None
-    hidden = None if progress else True   # None: hidden where there is no terminal
-    with tqdm(total=total, desc='scoring', unit='image', disable=hidden) as bar:
+    with progress_bar(images, 'scoring', progress) as bar:
         for items, pictures in picture_batches(images, s.input, s.image_size, batch_size, s.value_range):
             check_sizes(items, roi and roi['size'])
             found = [self._run(stack) for stack in _stacks(pictures)]

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np, torch
 from fastcore.basics import patch
-from tqdm import tqdm
 
 from .backbone import Backbone, pick_device
 from .config import Settings, preset as from_preset
@@ -24,7 +23,7 @@ from .gaussian import Gaussian, pack, unpack
 from .images import check_sizes, warn_if_turned
 from .inputs import as_images, training_images, warn_if_all_same
 from .maps import distance_maps, image_scores, map_matrices
-from .prediction import Detector
+from .prediction import Detector, progress_bar
 from .roi import Focus, Roi, about_roi, counted_pixels, narrowed, pack_roi, unpack_roi
 from .saving import model_files, network_from, read_model, replace_folder
 from .spill import collect, gib_of, plan_memory
@@ -113,9 +112,7 @@ def _embeddings(self:WEPaDiM, images, batch_size, progress=False, title=''):
     "Yield (items, embedding [B, P, C]) for each batch of a stream of images."
     s = self.settings
     pinned = self.device.type == 'cuda'
-    total = len(images) if hasattr(images, '__len__') else None
-    hidden = None if progress else True   # None: hidden where there is no terminal
-    with tqdm(total=total, desc=title, unit='image', disable=hidden) as bar:
+    with progress_bar(images, title, progress) as bar:
         for items, x in batches(images, s.input, s.image_size, batch_size, s.value_range, pinned):
             check_sizes(items, self.roi and self.roi.size)
             yield items, self.embed(x)
@@ -123,8 +120,8 @@ def _embeddings(self:WEPaDiM, images, batch_size, progress=False, title=''):
 
 # %% ../nbs/41_model.ipynb #1ab2a532
 @patch
-def _room(self:WEPaDiM, n):
-    "The memory plan for fitting on n images."
+def _room(self:WEPaDiM, n, gaussians=1):
+    "The memory plan for the embeddings of n images and so many Gaussians."
     p = prod(self.embedding.grid)
     channels = sum(self.embedding.channels.values())
     c = min(channels, self.settings.n_features or channels)
@@ -133,7 +130,7 @@ def _room(self:WEPaDiM, n):
     else:
         factors = 2*gib_of((p, min(n, c), c))   # in float64
     embeddings = gib_of((n, p, c))
-    return plan_memory(self.memory_budget, factors, embeddings, self.device)
+    return plan_memory(self.memory_budget, gaussians*factors, embeddings, self.device)
 
 # %% ../nbs/41_model.ipynb #b93c3496
 @patch
@@ -163,14 +160,14 @@ def _calibrate(self:WEPaDiM, d, batch_size):
 
 # %% ../nbs/41_model.ipynb #b3b4d3e4
 @patch
-def _training_embeddings(self:WEPaDiM, images, batch_size, progress, n_more=0)->tuple: # (X [N, P, C], GiB of working memory)
-    "The embeddings of good images; the memory also has room for those of `n_more` images."
+def _training_embeddings(self:WEPaDiM, images, batch_size, progress, n_more=0, gaussians=1)->tuple: # (X [N, P, C], GiB to work in)
+    "The embeddings of good images; there is room for those of `n_more` images, and for so many Gaussians."
     items = training_images(images)
     self._look_at(self.roi)   # also if it was narrowed
     warn_if_turned(items, self.given.image_size)
     check_sizes(items, self.roi and self.roi.size)
     self.settings = with_range(self.given, items)
-    room = self._room(len(items) + n_more)
+    room = self._room(len(items) + n_more, gaussians)
     embeddings = self._embeddings(items, batch_size, progress, 'training')
     X = collect((e for _, e in embeddings), len(items), room.spill)
     warn_if_all_same(X, self._inside)
@@ -223,17 +220,6 @@ def _score(self:WEPaDiM, items, e):
     scores = image_scores(maps)
     return self.judged(items, scores.cpu().numpy(), maps.cpu().numpy())
 
-# %% ../nbs/41_model.ipynb #8bc78c6a
-@patch
-def narrow(self:WEPaDiM,
-    roi, # A mask file or an array [H, W]: where to look, too
-)->WEPaDiM: # itself
-    "Look only where this mask is white too, without a fit; thresholds stay."
-    s = self.settings
-    self.roi = narrowed(self.roi, Roi(roi, s.input, s.image_size))
-    self._focus = Focus(self.roi, self.embedding.grid, self._matrices)
-    return self
-
 # %% ../nbs/41_model.ipynb #28494123
 @patch
 def origin(self:WEPaDiM)->dict: # weights_sha256, engine, precision, roi
@@ -248,6 +234,22 @@ def fingerprint(self:WEPaDiM)->list: # eps, and a hash of the means and of the f
     g = self.gaussian
     arrays = [t.cpu().contiguous().numpy() for t in (g.mean, g.W)]
     return [g.eps, *(sha256(a).hexdigest() for a in arrays)]
+
+# %% ../nbs/41_model.ipynb #8bc78c6a
+@patch
+def narrow(self:WEPaDiM,
+    roi, # A mask file or an array [H, W]: where to look, too
+)->WEPaDiM: # itself
+    "Look only where this mask is white too, without a fit; thresholds stay."
+    s = self.settings
+    self.roi = narrowed(self.roi, Roi(roi, s.input, s.image_size))
+    self._focus = Focus(self.roi, self.embedding.grid, self._matrices)
+    return self
+
+@patch(as_prop=True)
+def inside(self:WEPaDiM)->np.ndarray|None:
+    "[H, W], bool: where maps count; None: everywhere."
+    return self.roi and self.roi.view
 
 # %% ../nbs/41_model.ipynb #6dd0d48e
 @patch

@@ -53,10 +53,9 @@ def draw(
     s = model.settings
     scale = model.scale
     if not scale: scale = float(p.maps.min()), float(p.maps.max())
-    inside = model.roi.view if model.roi else None
     for path, anomaly_map in zip(p.items, p.maps):
         part = shown_picture(path, s.input, s.image_size, value_range=s.value_range)
-        heat = overlay(part, anomaly_map, scale, threshold=p.pixel_threshold, inside=inside)
+        heat = overlay(part, anomaly_map, scale, threshold=p.pixel_threshold, inside=model.inside)
         heat.save(png := io.BytesIO(), 'png', compress_level=1)
         contents = png.getvalue(), small_jpeg(heat), small_jpeg(part)
         for file, content in zip(picture_files(names[path]), contents): write_atomic(Path(out)/file, content)

@@ -16,10 +16,11 @@ from tqdm import tqdm
 from . import __version__
 from .config import BACKBONES, RunSettings
 from .errors import check_choice, write_atomic, write_json
-from .evaluate import percent
+from .evaluate import percent, percentages
 from .flags import show
 from .metrics import METRICS
 from .provenance import provenance
+from .repeats import spread_texts
 from .report import PUBLISHED, write_table
 from .runs import clear_run, relative, run_lock
 from .suite import find_data_sets, models_here, parts, plan_suite, run_suite, validate_suite
@@ -59,9 +60,6 @@ def _runs(done:list, *whats)->list:
     return found
 
 # %% ../nbs/75_paper.ipynb #4072fed3
-def _percentages(values:dict, prefix:str='')->dict:
-    return {label: percent(values.get(prefix + key)) for key, label in _LABELS.items()}
-
 def worst(
     results:list, # The results of the categories
     key:str, # A metric
@@ -88,12 +86,12 @@ def category_rows(
     rows = []
     for step, method, summary in _runs(done, *whats):
         head, results = _head(step, method), summary['class_results']
-        for result in results: rows.append({**head, 'category': result['class'], **_percentages(result)})
+        for result in results: rows.append({**head, 'category': result['class'], **percentages(result, _LABELS)})
         for name in summary['failed']: rows.append({**head, 'category': f'{name} (failed)'})
         mean = f'mean of {_how_many(step, summary)}'
-        rows.append({**head, 'category': mean, **_percentages(summary, 'avg_')})
+        rows.append({**head, 'category': mean, **percentages(summary, _LABELS, 'avg_')})
         lowest = {key: worst(results, key)[1] for key in _LABELS}
-        rows.append({**head, 'category': 'worst', **_percentages(lowest)})
+        rows.append({**head, 'category': 'worst', **percentages(lowest, _LABELS)})
     return rows
 
 def worst_rows(
@@ -133,7 +131,7 @@ def mean_rows(
             rules = summary['class_results'][0]['metric_rules']
             chosen = dict(_CHOSEN.values())[method]
             rows.append({
-                **_head(step, method), 'categories': _how_many(step, summary), **_percentages(summary, 'avg_'),
+                **_head(step, method), 'categories': _how_many(step, summary), **percentages(summary, _LABELS, 'avg_'),
                 'pixels of': rules['resolution'], 'chosen': chosen, 'source': 'measured here'})
         rows += _published_rows(data)
     return rows
@@ -160,14 +158,6 @@ def oracle_rows(
     return rows
 
 # %% ../nbs/75_paper.ipynb #287c113b
-def _mean_and_std(spread:dict)->dict:
-    "{metric: 98.40 ± 0.20}"
-    row = {}
-    for key, label in _LABELS.items():
-        mean, std = percent(spread['mean'][key]), percent(spread['std'][key])
-        row[label] = None if mean is None else f'{mean:.2f} ± {std:.2f}'
-    return row
-
 def spread_rows(
     done:list, # From `run_suite`
 )->list: # Rows of {column: text}
@@ -177,7 +167,7 @@ def spread_rows(
         found = {r['class']: r['spread'] for r in summary['class_results'] if 'spread' in r}
         if 'spread' in summary: found[f'mean of {_how_many(step, summary)}'] = summary['spread']
         for name, spread in found.items():
-            rows.append({**_head(step, method), 'category': name, **_mean_and_std(spread)})
+            rows.append({**_head(step, method), 'category': name, **spread_texts(spread, _LABELS)})
     return rows
 
 # %% ../nbs/75_paper.ipynb #494ed2fe

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np, pandas as pd
 
 from .errors import InputError, read_json, say, write_atomic
+from .evaluate import percentages
 from .metrics import METRICS
 from .plots import BAD, GOOD, as_drawn, figure
 
@@ -79,21 +80,16 @@ def find_results(
 _METRICS = {key: m.label for key, m in METRICS.items() if m.ranks}
 _IN_TABLE = {key: m.label for key, m in METRICS.items() if m.in_table}
 
-def _percentages(values, prefix='', metrics=_METRICS):
-    "{'image AUROC': 98.43, ...} from a dict of fractions; None where a metric is missing."
-    percentages = {}
-    for key, name in metrics.items():
-        fraction = values.get(prefix + key)
-        percentages[name] = None if fraction is None else round(100*fraction, 2)
-    return percentages
-
 # %% ../nbs/62_report.ipynb #f4a18a88
-_LABELS = ['data', 'run', 'best for', 'model']
+_LABELS = ['data', 'run', 'best for', 'model', 'pixels of']
 
 def _labels(result):
     "What tells the rows of several runs apart."
     goal = result['config'].get('best_for')
-    values = (result['data'], result['run'], goal or '', result['model'])
+    run = result['config']['run']
+    pixels = run['metric_resolution']
+    if run['roi']: pixels += f' in {Path(run["roi"]).name}'
+    values = (result['data'], result['run'], goal or '', result['model'], pixels)
     return dict(zip(_LABELS, values))
 
 def _single_runs(results):
@@ -111,10 +107,10 @@ def category_table(
     rows = []
     for labels, summary in _single_runs(results):
         for category in summary['class_results']:
-            rows.append({**labels, 'category': category['class'], **_percentages(category, '', _IN_TABLE)})
+            rows.append({**labels, 'category': category['class'], **percentages(category, _IN_TABLE)})
         for name in summary.get('failed', {}):
-            rows.append({**labels, 'category': f'{name} (failed)', **_percentages({})})
-        rows.append({**labels, 'category': 'average', **_percentages(summary, 'avg_', _IN_TABLE)})
+            rows.append({**labels, 'category': f'{name} (failed)'})
+        rows.append({**labels, 'category': 'average', **percentages(summary, _IN_TABLE, 'avg_')})
     columns = [*_LABELS, 'category', *_IN_TABLE.values()]
     return pd.DataFrame(rows, columns=columns)
 
@@ -130,7 +126,7 @@ def backbone_table(
         row = labels | {k: summary[k] for k in _SETTINGS}
         row['sub-bands'] = '|'.join(summary['wavelet_kept_subbands'])
         row['categories'] = len(summary['class_results'])
-        rows.append(row | _percentages(summary, 'avg_', _IN_TABLE))
+        rows.append(row | percentages(summary, _IN_TABLE, 'avg_'))
     columns = [*_LABELS, *_SETTINGS, 'sub-bands', 'categories', *_IN_TABLE.values()]
     table = pd.DataFrame(rows, columns=columns)
     return table.merge(PUBLISHED, on=['data', 'best for', 'model'], how='left')
@@ -145,7 +141,7 @@ def search_table(
         row = dict(configuration['params'])
         row['wavelet_kept_subbands'] = '|'.join(row['wavelet_kept_subbands'])
         asked = {key: m.label for key, m in METRICS.items() if f'avg_{key}' in configuration}
-        rows.append(row | _percentages(configuration, 'avg_', {**_METRICS, **asked}))
+        rows.append(row | percentages(configuration, {**_METRICS, **asked}, 'avg_'))
     return pd.DataFrame(rows)
 
 # %% ../nbs/62_report.ipynb #bac4af58

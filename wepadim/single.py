@@ -23,7 +23,7 @@ from .metrics import METRICS
 from .plots import figure, show_maps, show_roc, show_scores, worth_seeing
 from .provenance import peak_memory, provenance, provenance_record, weights_hash
 from .runs import Failures, detector_identity, identity, open_run, run_folder, run_lock
-from .repeats import average_spread, repeat_metrics, spread
+from .repeats import average_spread, repeat_metrics, spread, spread_texts
 from .saving import replace_folder
 
 # %% ../nbs/57_single.ipynb #56cc4d82
@@ -75,8 +75,7 @@ def _heatmap_figure(out:Outcome, n:int):
     scale = out.model.scale or (float(p.maps.min()), float(p.maps.max()))
     title = f'{out.cat.name}: scores falling from left to right'
     paths = [s.path for s in samples]
-    inside = out.model.roi.view if out.model.roi else None
-    view = dict(input=settings.input, value_range=settings.value_range, inside=inside)
+    view = dict(input=settings.input, value_range=settings.value_range, inside=out.model.inside)
     return show_maps(paths, p.maps[chosen], scale, titles, masks, title=title, **view)
 
 # %% ../nbs/57_single.ipynb #058a94b2
@@ -331,15 +330,12 @@ def spread_table(
     summaries:list, # What `run_single` returned
 )->list: # Rows of {column: text}, as mean ± standard deviation in percent
     "One row a backbone and category that was repeated, and one for the average."
+    labels = {key: metric.label for key, metric in METRICS.items() if metric.in_table}
     rows = []
     for summary in summaries:
         found = {r['class']: r['spread'] for r in summary['class_results'] if 'spread' in r}
         if 'spread' in summary: found['average'] = summary['spread']
         for name, s in found.items():
             row = dict(model=summary['model'], category=name)
-            for key, metric in METRICS.items():
-                if not metric.in_table: continue
-                mean, std = percent(s['mean'][key]), percent(s['std'][key])
-                row[metric.label] = None if mean is None else f'{mean:.2f} ± {std:.2f}'
-            rows.append(row)
+            rows.append(row | spread_texts(s, labels))
     return rows

@@ -78,11 +78,18 @@ class _Writer:
         self.weights = {}    # {name of the value: (weight, bias)}, float64
         self.value = {}      # {node: name of its value}
 
-    def add(self, node, op, inputs, **options):
-        "A step; returns the name of its value."
+    def add(
+        self,
+        node:fx.Node, # What is written down
+        op:str, # Name of the step's operation
+        inputs:list, # Names of the values that it reads
+        **options, # Of the operation
+    )->str: # The name of its value
+        "Add a step."
         self.steps[node.name] = Step(node.name, op, inputs, options)
         return node.name
 
+# %% ../nbs/20_tracing.ipynb #7a86ce0a
 def _refuse(node, what)->InputError:
     return InputError(f'{what}, at {node.name}, has no exact counterpart among the steps {", ".join(OPS)}')
 
@@ -96,7 +103,12 @@ def _read_elsewhere(node)->bool:
 
 # %% ../nbs/20_tracing.ipynb #49ec478e
 @patch
-def conv(self:_Writer, node, m, inputs):
+def conv(
+    self:_Writer,
+    node:fx.Node, # What is written down
+    m:nn.Module, # Its module
+    inputs:list, # Names of the values that it reads
+)->str: # The name of its value
     "A convolution as a step."
     same = _kind(m) == 'Conv2dSame'
     around = (0,) if same else m.padding   # or a word, which PyTorch takes too
@@ -113,7 +125,12 @@ _ACTIVATION_OF = {nn.ReLU: 'relu', nn.ReLU6: 'relu6', nn.SiLU: 'silu', nn.Sigmoi
 
 # %% ../nbs/20_tracing.ipynb #25f0b70f
 @patch
-def act(self:_Writer, node, m, inputs):
+def act(
+    self:_Writer,
+    node:fx.Node, # What is written down
+    m:nn.Module, # Its module
+    inputs:list, # Names of the values that it reads
+)->str: # The name of its value
     "An activation, at the step that made its input, or at a copy."
     [source] = inputs
     shared = _read_elsewhere(node)
@@ -124,8 +141,14 @@ def act(self:_Writer, node, m, inputs):
     self.steps[source].act = _ACTIVATION_OF[type(m)]
     return source
 
+# %% ../nbs/20_tracing.ipynb #c208b937
 @patch
-def norm(self:_Writer, node, m, inputs):
+def norm(
+    self:_Writer,
+    node:fx.Node, # What is written down
+    m:nn.Module, # Its module
+    inputs:list, # Names of the values that it reads
+)->str: # The name of its value
     "A batch normalisation in the convolution before it, with the activation that timm's has inside."
     [source] = inputs
     complete = m.affine and m.track_running_stats
@@ -141,8 +164,12 @@ def norm(self:_Writer, node, m, inputs):
 _FUNCTIONS = {operator.add: 'add', torch.add: 'add', operator.mul: 'mul', torch.mul: 'mul'}
 
 @patch
-def module(self:_Writer, node, inputs):
-    "A module as a step; returns the name of its value."
+def module(
+    self:_Writer,
+    node:fx.Node, # What is written down
+    inputs:list, # Names of the values that it reads
+)->str: # The name of its value
+    "A module as a step."
     m = self.modules[node.target]
     if _kind(m) in _CONVOLUTIONS: return self.conv(node, m, inputs)
     if _kind(m) in _NORMS: return self.norm(node, m, inputs)
@@ -155,9 +182,14 @@ def module(self:_Writer, node, inputs):
     size, stride, padding = numbers
     return self.add(node, 'max_pool', inputs, size=size, stride=stride, padding=padding)
 
+# %% ../nbs/20_tracing.ipynb #54191c17
 @patch
-def function(self:_Writer, node, inputs):
-    "A sum or a product of two values as a step; returns the name of its value."
+def function(
+    self:_Writer,
+    node:fx.Node, # What is written down
+    inputs:list, # Names of the values that it reads
+)->str: # The name of its value
+    "A sum or a product of two values as a step."
     name = getattr(node.target, '__name__', str(node.target))
     two_values = len(node.args) == len(inputs) == 2 and not node.kwargs
     _require(node.target in _FUNCTIONS and two_values, node, name)
@@ -165,8 +197,11 @@ def function(self:_Writer, node, inputs):
 
 # %% ../nbs/20_tracing.ipynb #b6f3b9a4
 @patch
-def write(self:_Writer, node):
-    "A node as a step; returns the name of its value."
+def write(
+    self:_Writer,
+    node:fx.Node, # What is written down
+)->str: # The name of its value
+    "A node as a step."
     if node.op == 'placeholder': return IMAGE
     inputs = [self.value[a] for a in node.args if isinstance(a, fx.Node)]
     if node.op == 'call_module': return self.module(node, inputs)

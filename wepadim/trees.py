@@ -9,6 +9,8 @@ __all__ = ['MVTEC', 'VISA', 'TREES', 'Tree', 'tree_names', 'tree_category']
 from dataclasses import dataclass
 from pathlib import Path
 
+from fastcore.basics import patch
+
 from .files import image_files
 from .pairing import masks_beside, match_masks, named_like_mask, without_ending
 from .roles import MASKS, folder, folders, loose_pictures, refuse_contrary, refuse_vague, role
@@ -44,12 +46,18 @@ class Tree:
     inner_truth: str = '' # the folder of masks, in that of a kind, instead of `truth`
     sign: object = lambda home: True # does a category look like this layout rather than its relatives?
 
-    def test_folder(self, home:Path)->Path:
+    def test_folder(
+        self,
+        home:Path, # Folder of a category
+    )->Path:
         "The folder to test on; it may not exist."
         if self.test == 'test': return folder(home, 'test', 'testing')
         return folder(home, self.test)
 
-    def good(self, home:Path)->Path:
+    def good(
+        self,
+        home:Path, # Folder of a category
+    )->Path:
         "The folder of good training images; it may not exist."
         train = folder(home, 'train', 'training')
         named_good = folders(train, 'good')
@@ -57,9 +65,14 @@ class Tree:
         flat = not self.inner and self.test_folder(home).is_dir() and _flat(train)
         return train if flat else train/'good'/self.inner
 
-    def is_home(self, home:Path)->bool:
-        "Is this folder a category?"
-        return self.good(home).is_dir() and self.sign(home)
+# %% ../nbs/10_trees.ipynb #53f65a34
+@patch
+def is_home(
+    self:Tree,
+    home:Path, # Any folder
+)->bool:
+    "Is this folder a category?"
+    return self.good(home).is_dir() and self.sign(home)
 
 # %% ../nbs/10_trees.ipynb #79a89d60
 def _above_categories(root:Path)->Path:
@@ -134,8 +147,7 @@ def tree_category(
     good = tree.good(home)
     train, beside = masks_beside(image_files(good), good)
     refuse_contrary(train, good, 'bad')
-    kinds = folders(tree.test_folder(home))
-    kinds = [k for k in kinds if role(k.name) != 'masks']
+    kinds = [k for k in folders(tree.test_folder(home)) if role(k.name) != 'masks']
     refuse_vague(k for k in kinds if role(k.name) == 'vague' and image_files(k))
     test = []
     left_out = beside_good(beside)
