@@ -73,7 +73,7 @@ def pair_scores(
             raise InputError(f'{name}: {what}; compare runs on the same data with the same --limit')
     of_b = of_b.loc[of_a.index]
     if (of_a['label'] != of_b['label']).any(): raise InputError(f'{name}: the labels of {a} and {b} differ')
-    both = of_a.join(of_b, lsuffix='_a', rsuffix='_b')
+    both = of_a.add_suffix('_a').join(of_b.add_suffix('_b'))
     return both.rename(columns={'label_a': 'label'}).drop(columns='label_b')
 
 # %% ../nbs/72_compare.ipynb #1411a554

@@ -141,6 +141,7 @@ class WaveletEmbedding:
         self.bands = subbands(bands)
         _check_bands(self.bands, level, transform)
         self.channels, self.parts = _channel_plan(self.bands, level, shapes)
+        self.depths = [shape[0] for shape in shapes]   # channels of each layer
         halves = {(HALVES[band][0], j) for band, j in self.parts}
         self.halves = sorted(halves)   # those down, of which each is computed once
         kind = dict(wavelet=wavelet, level=level, mode=mode, transform=transform)
@@ -226,6 +227,6 @@ def random_directions(
     if not n_features or c <= n_features: return None
     rng = np.random.default_rng(seed)
     normal = rng.standard_normal((c, n_features))
-    q, r = np.linalg.qr(normal)
-    signs = np.sign(r.diagonal())   # with these, all directions are equally likely
-    return torch.from_numpy(q*signs).float()
+    q, r = torch.linalg.qr(torch.from_numpy(normal))   # NumPy's threads and PyTorch's would wait for each other
+    signs = r.diagonal().sign()   # with these, all directions are equally likely
+    return (q*signs).float()

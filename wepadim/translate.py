@@ -64,6 +64,18 @@ def _part(x, across, down):
     columns = (x @ across.T.numpy()).op('Transpose', perm=[0, 1, 3, 2])
     return columns @ down.T.numpy()
 
+def _reduced(x, directions):
+    "What directions [C, features] keep of a map [B, C, H, W]."
+    return x.op('Conv', directions.T[:, :, None, None], kernel_shape=[1, 1])
+
+def _joined(parts, directions):
+    "Parts [B, c, ...] side by side, or added up if each holds all features."
+    if directions is None: return parts[0].graph.add('Concat', *parts, axis=1)
+    total = parts[0]
+    for part in parts[1:]: total = total + part
+    return total
+
+# %% ../nbs/44_translate.ipynb #737078c5
 def embedding_values(
     embedding, # `WaveletEmbedding`
     projection, # [channels, features], or None
@@ -71,16 +83,18 @@ def embedding_values(
 )->Value: # [P, B, C]
     "The embedding: all kept sub-bands of all layers, and what random directions keep of them."
     h, w = embedding.grid
-    parts = []
+    directions = None if projection is None else projection.cpu().numpy()
+    parts, first = [], 0
     for band, j in embedding.parts:
         half_down, half_across = HALVES[band]
         i = embedding.halves.index((half_down, j))
-        for x, (stack, across) in zip(maps, embedding.matrices):
+        for x, depth, (stack, across) in zip(maps, embedding.depths, embedding.matrices):
+            if directions is not None: x = _reduced(x, directions[first:first + depth])
+            first += depth
             down = stack[i*h:(i + 1)*h].cpu()
             parts.append(_part(x, across[half_across, j].cpu(), down))
-    joined = maps[0].graph.add('Concat', *parts, axis=1).op('Transpose', perm=[3, 2, 0, 1])
-    if projection is not None: joined = joined @ projection.cpu().numpy()
-    c = sum(embedding.channels.values()) if projection is None else projection.shape[1]
+    joined = _joined(parts, directions).op('Transpose', perm=[3, 2, 0, 1])
+    c = first if projection is None else projection.shape[1]
     return joined.op('Reshape', [h*w, -1, c])
 
 # %% ../nbs/44_translate.ipynb #588ee085
@@ -112,19 +126,39 @@ def _back(grid:tuple, r:int, inside)->np.ndarray: # [P, (2r + 1)²]
 # %% ../nbs/44_translate.ipynb #2caf2373
 def _squares(x:Value)->Value: return x.op('ReduceSumSquare', axes=[2], keepdims=0)
 
+def _triangles(W)->list: # [(rows, number of channels)]
+    "Rows of factors [p, R, C] whose later channels are all zero; all rows, if they are no triangles."
+    _, rows, channels = W.shape
+    half = rows//2
+    if rows != channels or half == 0 or W[:, :half, half:].any(): return [(slice(rows), channels)]
+    return [(slice(half), half), (slice(half, rows), channels)]
+
+# %% ../nbs/44_translate.ipynb #c5772ae6
+def _numbers(x): return x.float().cpu().numpy()
+
+def _whitened(W, mean, vectors:Value, centred:bool)->Value:
+    "Squared lengths [p, K] of vectors [p, K, C] multiplied by factors [p, R, C], less those of the mean [p, C]."
+    shift = _numbers(W @ mean.to(W.dtype)[..., None]).swapaxes(1, 2)
+    total = None
+    for rows, channels in _triangles(W):
+        first = vectors if channels == W.shape[2] else vectors.op('Slice', [0], [channels], [2])
+        white = first @ _numbers(W[:, rows, :channels].mT)
+        if not centred: white = white - shift[..., rows]
+        total = _squares(white) if total is None else total + _squares(white)
+    return total
+
 def _squared(g, at:slice, vectors:Value, origin, centred:bool)->Value:
     "Squared distances [p, K] from the Gaussians `at` of the K vectors at each, [p, K, C], counted from the origin."
-    def numbers(x): return x.float().cpu().numpy()
     W, mean = g.W[at].cpu(), g.mean[at].cpu() - origin
-    if centred: vectors = vectors - numbers(mean)[:, None]
-    whitened = vectors @ numbers(W.mT)
-    if not centred: whitened = whitened - numbers(W @ mean.to(W.dtype)[..., None]).swapaxes(1, 2)
-    d2 = _squares(whitened)
+    if centred: vectors = vectors - _numbers(mean)[:, None]
+    d2 = _whitened(W, mean, vectors, centred)
     if not g.low_rank: return d2
-    if not centred: vectors = vectors - numbers(mean)[:, None]
+    if not centred: vectors = vectors - _numbers(mean)[:, None]
     return (_squares(vectors) - d2).op('Max', 0.)/float(g.eps)   # rounding must not make it negative
 
 # %% ../nbs/44_translate.ipynb #fc2c42d2
+_AT_ONCE = 128 # Gaussians
+
 def distance_values(
     gaussian, # `Gaussian`
     y:Value, # [P, B, C]
@@ -133,18 +167,17 @@ def distance_values(
     inside=None, # [P], bool: positions whose Gaussians count in a window; None: all
 )->Value: # [P, B], squared
     "The distance of every vector from the nearest of the Gaussians within r cells of it that count."
-    h, w = grid
     p, c = gaussian.mean.shape
     origin = gaussian.mean.mean(0).cpu()
     y = y - origin.float().numpy()
     if r == 0: return _squared(gaussian, slice(None), y, origin, True)
     near = _near(grid, r)
-    rows = []
-    for first in range(0, p, w):
-        at = slice(first, first + w)
-        vectors = y.op('Gather', near[at], axis=0).op('Reshape', [w, -1, c])
-        rows.append(_squared(gaussian, at, vectors, origin, False))
-    d2 = y.graph.add('Concat', *rows, axis=0).op('Reshape', [near.size, -1])
+    parts = []
+    for first in range(0, p, _AT_ONCE):
+        at = slice(first, first + _AT_ONCE)
+        vectors = y.op('Gather', near[at], axis=0).op('Reshape', [len(near[at]), -1, c])
+        parts.append(_squared(gaussian, at, vectors, origin, False))
+    d2 = y.graph.add('Concat', *parts, axis=0).op('Reshape', [near.size, -1])
     return d2.op('Gather', _back(grid, r, inside), axis=0).op('ReduceMin', axes=[1], keepdims=0)
 
 # %% ../nbs/44_translate.ipynb #5e9808f5
