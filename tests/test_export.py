@@ -183,7 +183,7 @@ def test_places_and_flags(place, call, tmp_path):
     refused(call('wepadim_export', place/'model', tmp_path/'new.onnx', '--format', 'onx'), "unknown format 'onx'", 'onnx')
     refused(call('wepadim_export', place/'cell.onnx', tmp_path/'new.onnx'), 'cell.onnx: no such folder')
     refused(call('wepadim_export', place/'model', tmp_path/'there.onnx'/'new.onnx'), 'new.onnx: cannot be written')
-    for flag in (('--gpu_id', '0'), ('--engine', 'torch'), ('--precision', 'bfloat16')):
+    for flag in (('--gpu_id', '0'), ('--engine', 'torch')):
         refused(call('wepadim_predict', place/'cell.onnx', place/'parts', *flag), flag[0], 'as it was exported')
     assert sorted(p.name for p in tmp_path.iterdir()) == ['there.bin', 'there.onnx']
 

@@ -47,8 +47,10 @@ class Exported(Detector):
     "A detector from a file that `wepadim_export` has written."
     def __init__(self,
         path, # The .onnx file, or the .xml file that lies beside its .bin file
+        precision:str='float32', # float32, or bfloat16 for an .xml file: faster on CPUs that have it
     ):
-        self._run, self.engine, about, self.sha256 = open_exported(path)
+        self._run, self.engine, about, self.sha256 = open_exported(path, precision)
+        self.precision = precision
         self.about = about   # all that the file says of itself
         self.inside = _unpacked(about['inside'], about['image_size'])   # to draw with: the graph has it in its maps
         settings = {name: _tupled(about[name]) for name in Settings.model_fields}
@@ -66,7 +68,7 @@ class Exported(Detector):
 def origin(self:Exported)->dict: # weights_sha256, engine, precision, roi
     "Which network computes the features, how, and where the detector looks."
     about = self.about
-    return dict(weights_sha256=about['weights_sha256'], engine=self.engine, precision='float32', roi=about['roi'])
+    return dict(weights_sha256=about['weights_sha256'], engine=self.engine, precision=self.precision, roi=about['roi'])
 
 @patch
 def fingerprint(self:Exported)->list: # One hash

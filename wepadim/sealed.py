@@ -11,7 +11,7 @@ from pathlib import Path
 
 from joblib import cpu_count
 
-from .errors import InputError, first_line
+from .errors import InputError, first_line, warn
 from .graph import package
 
 # %% ../nbs/45_sealed.ipynb #1a4893a6
@@ -67,8 +67,10 @@ def onnx_file(
     begin = end.removesuffix(seal)
     return sealed(model.SerializeToString() + begin, b'"')
 
-def _open_onnx(path:Path)->tuple: # (function of pictures [B, H, W, 3], metadata, hash)
+def _open_onnx(path:Path, precision:str='float32')->tuple: # (function of pictures [B, H, W, 3], metadata, hash)
     "An .onnx file, ready to run."
+    if precision != 'float32':
+        raise InputError(f'{path}: an .onnx file runs in float32, not in {precision}; export it with --format openvino')
     runtime = package('onnxruntime')
     content = path.read_bytes()
     digest = check_seal(path, content)
@@ -96,7 +98,9 @@ def openvino_files(
     return {'.bin': numbers, '.xml': sealed(page + b'<!-- ', b' -->\n', numbers)}
 
 # %% ../nbs/45_sealed.ipynb #c50fdac9
-def _open_openvino(path:Path)->tuple: # (function of pictures [B, H, W, 3], metadata, hash)
+_HINTS = {'float32': 'f32', 'bfloat16': 'bf16'}
+
+def _open_openvino(path:Path, precision:str='float32')->tuple: # (function of pictures [B, H, W, 3], metadata, hash)
     "An .xml file and its .bin file, ready to run."
     openvino = package('openvino')
     numbers = path.with_suffix('.bin')
@@ -104,7 +108,10 @@ def _open_openvino(path:Path)->tuple: # (function of pictures [B, H, W, 3], meta
     digest = check_seal(path, path.read_bytes(), numbers.read_bytes())
     core = openvino.Core()
     graph = core.read_model(path, numbers)
-    options = dict(INFERENCE_PRECISION_HINT='f32', PERFORMANCE_HINT='LATENCY', INFERENCE_NUM_THREADS=cpu_count())
+    if precision == 'bfloat16' and 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
+        warn('this CPU has no units for bfloat16: --precision bfloat16 gains nothing here; use --precision float32')
+    hints = dict(PERFORMANCE_HINT='LATENCY', INFERENCE_PRECISION_HINT=_HINTS[precision])
+    options = dict(hints, INFERENCE_NUM_THREADS=cpu_count())
     request = core.compile_model(graph, 'CPU', options).create_infer_request()
     def run(pictures):
         found = request.infer(dict(image=pictures))
@@ -122,12 +129,13 @@ def is_exported(
 
 def open_exported(
     path, # An .onnx or .xml file
+    precision:str='float32', # float32, or bfloat16 for an .xml file
 )->tuple: # (function of pictures [B, H, W, 3] that returns scores and maps, engine, metadata, hash)
     "An exported file, ready to run. An `InputError` says what is wrong with it."
     path = Path(path)
     if not path.is_file(): raise InputError(f'model {path}: no such file')
     engine, opened = _OPEN[path.suffix.lower()]
-    try: run, about, digest = opened(path)
+    try: run, about, digest = opened(path, precision)
     except InputError: raise
     except Exception as e:   # engines have errors of their own
         raise InputError(f'{path}: {engine} cannot load it ({first_line(e)}); install a newer version of it') from None

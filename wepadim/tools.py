@@ -112,11 +112,11 @@ def _loaded(args): # `WEPaDiM` or `Exported`
     run = RunSettings(**flags_given(args, RunSettings))
     if is_exported(args.model):
         from wepadim.exported import Exported
-        for flag in ('gpu_id', 'engine', 'precision'):
+        for flag in ('gpu_id', 'engine'):
             if flag in args: raise InputError(f'--{flag}: {args.model} runs as it was exported; leave it out')
         if args.roi:
             raise InputError(f'--roi: {args.model} looks where it was fitted to; fit with --roi and export again')
-        model = Exported(args.model)
+        model = Exported(args.model, run.precision)
     else:
         from wepadim.model import WEPaDiM
         model = WEPaDiM.load(args.model, run.gpu_id, run.engine, run.precision)
