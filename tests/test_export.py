@@ -185,6 +185,7 @@ def test_places_and_flags(place, call, tmp_path):
     refused(call('wepadim_export', place/'model', tmp_path/'there.onnx'/'new.onnx'), 'new.onnx: cannot be written')
     for flag in (('--gpu_id', '0'), ('--engine', 'torch')):
         refused(call('wepadim_predict', place/'cell.onnx', place/'parts', *flag), flag[0], 'as it was exported')
+    refused(call('wepadim_predict', place/'cell.onnx', place/'parts', '--precision', 'bfloat16'), 'cell.onnx: an .onnx file runs in float32')
     assert sorted(p.name for p in tmp_path.iterdir()) == ['there.bin', 'there.onnx']
 
 

@@ -151,10 +151,12 @@ class WaveletEmbedding:
         kind['geometry'] = geometry
         self.matrices = [_stacked(shape, self.grid, self.halves, kind, device) for shape in shapes]
 
-    def __repr__(self):
-        grid = 'x'.join(map(str, self.grid))
-        bands = ' + '.join(f'{c} {band}' for band, c in self.channels.items())
-        return f"WaveletEmbedding({grid}, {bands} = {sum(self.channels.values())} channels)"
+# %% ../nbs/24_embedding.ipynb #fb824889
+@patch
+def __repr__(self:WaveletEmbedding):
+    grid = 'x'.join(map(str, self.grid))
+    bands = ' + '.join(f'{c} {band}' for band, c in self.channels.items())
+    return f"WaveletEmbedding({grid}, {bands} = {sum(self.channels.values())} channels)"
 
 # %% ../nbs/24_embedding.ipynb #6ccf5b4c
 @patch

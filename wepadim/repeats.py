@@ -69,6 +69,7 @@ def average_spread(
         averages.append({key: mean_metric(of_categories, key) for key in METRICS})
     return spread(averages)
 
+# %% ../nbs/55_repeats.ipynb #39a80137
 def spread_texts(
     repeated:dict, # From `spread`
     labels:dict, # {metric: column of a table}
