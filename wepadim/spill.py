@@ -26,7 +26,7 @@ def gib_of(
     return 4*numbers/2**30
 
 # %% ../nbs/27_spill.ipynb #7ce2d0bc
-_PROGRAM = 1.55 # GiB: libraries (0.8 to 1, as the system counts what is read of their files), network, a batch of images
+_PROGRAM = 1.55 # GiB: libraries (0.5 to 1, as much of their files as is in memory), network, a batch of images
 _WORK = (0.06, 1.0) # GiB of working memory, least and most
 
 @dataclass(frozen=True)
