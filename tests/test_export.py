@@ -44,7 +44,7 @@ def test_scores_of_real_photographs(backbone, name, input, real_data, real_weigh
     test = [p for kind in ('good', 'broken_small', 'contamination') for p in sorted_files(bottle/'test'/kind)[:6]][:16]
     p = model.predict(test)
     ranges = np.ptp(p.maps, axis=(1, 2))
-    [(_, pictures)] = picture_batches(test, input, model.settings.image_size, 16)
+    pictures = [x for _, few in picture_batches(test, input, model.settings.image_size, 16) for x in few]
     assert p.labels.any() and not p.labels.all()
     for format, (ending, _) in TARGETS.items():
         file = export(model, tmp_path/f'bottle{ending}', format)

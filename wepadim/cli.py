@@ -9,7 +9,7 @@ __all__ = ['wepadim_run', 'wepadim_phase1', 'wepadim_phase2', 'wepadim_ablation'
 import argparse
 from pathlib import Path
 
-from .config import BACKBONES, RunSettings, Settings, preset
+from .config import BACKBONES, SINGLE_ONLY, RunSettings, Settings, preset
 from .errors import InputError, check_choice, read_json
 from .flags import (
     Parser, add_flags, add_overwrite, add_preset, command, finish, flags_given, layout_names, new_parser,
@@ -79,7 +79,6 @@ def wepadim_run(
 
 # %% ../nbs/71_cli.ipynb #d18d1016
 _SEARCH_ONLY = ('cache_dir', 'metrics', 'selection')     # what a single run does not read
-_SINGLE_ONLY = ('save_model', 'heatmaps', 'metric_resolution', 'repeats', 'roi')     # what a search does not read
 _VIEW = ('input', 'image_size', 'value_range')
 
 def _phase_parser(name:str, what:str, example:str, leave_out)->Parser:
@@ -114,7 +113,7 @@ def _phase1_parser()->Parser:
         'wepadim_phase1',
         'Search the reduced grid of the paper (216 configurations) for one backbone.',
         'wepadim_phase1 --dataset_type visa --data_path ./data/VisA --model efficientnet-b0 --gpu_id 0',
-        leave_out=_SINGLE_ONLY)
+        leave_out=SINGLE_ONLY)
     p.add_argument('--model', default='resnet18', help=f"the backbone: {', '.join(BACKBONES)} (default: resnet18)")
     p.add_argument('--grid', default='reduced',
                    help='what to search: reduced (216 configurations), full (192) or sequential (8 + 9 + 135) '
@@ -220,7 +219,7 @@ def _ablation_parser()->Parser:
         'Try all 15 sub-band sets at the best parameters of the paper; flags widen it.',
         'wepadim_ablation --dataset_type visa --data_path ./data/VisA --model resnet18 --base_params image '
         '--save_dir_base ./results/Phase2_SubbandAblation_VisA --gpu_id 0',
-        leave_out=(*_SINGLE_ONLY, 'save_path'))
+        leave_out=(*SINGLE_ONLY, 'save_path'))
     p.add_argument('--model', default='resnet18', help='the backbone (default: resnet18)')
     p.add_argument('--base_params', default='image',
                    help='image or pixel: which of the best parameters to start from (default: image)')

@@ -332,7 +332,9 @@ def picture_batches(
     value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
 ):
     "Yield (items, list of arrays [H, W, 3] of uint8), decoding ahead."
-    if hasattr(images, '__len__') and len(images): batch_size = images_at_once(batch_size, picture_size(images[0]))
+    batch_size = images_at_once(batch_size, size)
+    first = next(iter(images), None) if hasattr(images, '__len__') else None   # one of a generator would be lost
+    if first is not None: batch_size = images_at_once(batch_size, picture_size(first))
     def begin(n):
         pictures = [None]*n
         def decode(i, image): pictures[i] = np.asarray(load_pixels(image, input, size, value_range))

@@ -147,10 +147,7 @@ def _predict_and_keep(model, paths, batch_size, spill, progress)->tuple: # (pred
     "The prediction of test images, and their embeddings, in memory or in a file."
     embeddings = model._embeddings(paths, batch_size, progress, 'scoring')
     Y = collect((e for _, e in embeddings), len(paths), spill)
-    parts = []
-    for first, few in zip(range(0, len(paths), batch_size), Y.split(batch_size)):
-        parts.append(model._score(paths[first:first + batch_size], few))
-    return model.joined(parts), Y
+    return model._score_all(paths, Y, batch_size), Y
 
 def _fit_and_predict(model, run:RunSettings, cat, progress, watch)->tuple: # (prediction, what `Outcome.embeddings` holds)
     "Fit on the training images of a category and predict its test images."

@@ -7,7 +7,6 @@ __all__ = ['TARGETS', 'description', 'check_target', 'export']
 
 # %% ../nbs/47_export.ipynb #76d05ad2
 import json, os, tempfile
-from base64 import b64encode
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,16 +15,12 @@ import numpy as np
 from . import __version__
 from .config import sides
 from .errors import CannotWrite, InputError, check_choice, write_atomic
-from .exported import Exported
+from .exported import Exported, pack_mask
 from .graph import package
 from .sealed import onnx_file, openvino_files
 from .translate import detector_graph
 
 # %% ../nbs/47_export.ipynb #8dac9dd5
-def _packed(mask):
-    "A mask [H, W] as text; None stays None."
-    return None if mask is None else b64encode(np.packbits(mask)).decode()
-
 def description(
     model, # A fitted `WEPaDiM` with a threshold
 )->dict: # JSON types
@@ -39,7 +34,7 @@ def description(
         colours=model.backbone.steps.colours,
         train_scores=None if scores is None else scores.tolist(),
         roi=saved.get('roi'),
-        inside=_packed(model.inside),
+        inside=pack_mask(model.inside),
         model_sha256=saved['json_sha256'],
         wepadim=__version__,
         versions={name: version(name) for name in ('torch', 'numpy', 'onnx')})

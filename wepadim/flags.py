@@ -12,7 +12,7 @@ from functools import wraps
 
 from . import __version__
 
-from .config import PRESETS, RunSettings, Settings, describe
+from .config import PRESETS, SINGLE_ONLY, RunSettings, Settings, describe
 from .errors import InputError
 
 # %% ../nbs/63_flags.ipynb #7e4f8149
@@ -222,11 +222,7 @@ _NOT_IN = { # kind of run: {flag: why it does nothing there}
         cache_dir=_NO_MAPS,
         selection=_NO_CHOICE),
     'grid_search': dict(
-        repeats='a search fits each configuration once',
-        metric_resolution='a search measures at the size of the input',
-        roi='a search looks at whole pictures',
-        save_model='a search keeps no models',
-        heatmaps='a search draws no heat maps',
+        **SINGLE_ONLY,
         false_alarm_rate='a search sets no thresholds'),
 }
 _OFF = (0, 'none', 'input') # values that ask for what such a run does anyway

@@ -79,7 +79,8 @@ def _prepare(self:WEPaDiM):
 @patch
 def _look_at(self:WEPaDiM, roi):
     "Set where to look, before a fit."
-    if roi is not None: roi = Roi(roi, self.settings.input, self.settings.image_size)
+    geometry = self.settings.input, self.settings.image_size
+    if roi is not None and getattr(roi, 'geometry', None) != geometry: roi = Roi(roi, *geometry)
     self.roi = self.learned_roi = roi   # the second stays as it was at the fit
     self._focus = None if roi is None else Focus(roi, self.embedding.grid, self._matrices)
     self._inside = None if roi is None else self._focus.cells   # whose Gaussians count
@@ -120,8 +121,8 @@ def _embeddings(self:WEPaDiM, images, batch_size, progress=False, title=''):
 
 # %% ../nbs/41_model.ipynb #1ab2a532
 @patch
-def _room(self:WEPaDiM, n, gaussians=1):
-    "The memory plan for the embeddings of n images and so many Gaussians."
+def _room(self:WEPaDiM, n, n_more=0, gaussians=1):
+    "The memory plan for so many Gaussians of n images, and the embeddings of `n_more` others."
     p = prod(self.embedding.grid)
     channels = sum(self.embedding.channels.values())
     c = min(channels, self.settings.n_features or channels)
@@ -129,7 +130,7 @@ def _room(self:WEPaDiM, n, gaussians=1):
         factors = gib_of((p, c, c))             # the compact form, in float32
     else:
         factors = 2*gib_of((p, min(n, c), c))   # in float64
-    embeddings = gib_of((n, p, c))
+    embeddings = gib_of((n + n_more, p, c))
     return plan_memory(self.memory_budget, gaussians*factors, embeddings, self.device)
 
 # %% ../nbs/41_model.ipynb #b93c3496
@@ -167,7 +168,7 @@ def _training_embeddings(self:WEPaDiM, images, batch_size, progress, n_more=0, g
     warn_if_turned(items, self.given.image_size)
     check_sizes(items, self.roi and self.roi.size)
     self.settings = with_range(self.given, items)
-    room = self._room(len(items) + n_more, gaussians)
+    room = self._room(len(items), n_more, gaussians)
     embeddings = self._embeddings(items, batch_size, progress, 'training')
     X = collect((e for _, e in embeddings), len(items), room.spill)
     warn_if_all_same(X, self._inside)
@@ -219,6 +220,14 @@ def _score(self:WEPaDiM, items, e):
     maps = self._maps(d)
     scores = image_scores(maps)
     return self.judged(items, scores.cpu().numpy(), maps.cpu().numpy())
+
+@patch
+def _score_all(self:WEPaDiM, items, Y, batch_size):
+    "The `Prediction` of embeddings [N, P, C] that were kept."
+    parts = []
+    for first, few in zip(range(0, len(items), batch_size), Y.split(batch_size)):
+        parts.append(self._score(items[first:first + batch_size], few))
+    return self.joined(parts)
 
 # %% ../nbs/41_model.ipynb #28494123
 @patch

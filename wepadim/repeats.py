@@ -42,8 +42,8 @@ def repeat_metrics(
         model = copy(out.model)   # its network and settings are shared, its Gaussians are its own
         rows = subsample(len(train), k, model.settings.seed)
         model._fit_to(train[rows], working, run.train_batch_size)
-        parts = [model._score([], e) for e in test.split(run.test_batch_size)]
-        metrics, _ = all_metrics(labels, model.joined(parts), out.pixels)
+        p = model._score_all(out.prediction.items, test, run.test_batch_size)
+        metrics, _ = all_metrics(labels, p, out.pixels)
         found.append(metrics)
     return found
 

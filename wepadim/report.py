@@ -87,8 +87,8 @@ def _labels(result):
     "What tells the rows of several runs apart."
     goal = result['config'].get('best_for')
     run = result['config']['run']
-    pixels = run['metric_resolution']
-    if run['roi']: pixels += f' in {Path(run["roi"]).name}'
+    pixels = run.get('metric_resolution', 'input')   # version 0.1.0 had nothing else
+    if run.get('roi'): pixels += f' in {Path(run["roi"]).name}'
     values = (result['data'], result['run'], goal or '', result['model'], pixels)
     return dict(zip(_LABELS, values))
 

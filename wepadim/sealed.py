@@ -11,10 +11,11 @@ from pathlib import Path
 
 from joblib import cpu_count
 
-from .errors import InputError, first_line, warn
+from .errors import InputError, check_choice, first_line, warn
 from .graph import package
 
 # %% ../nbs/45_sealed.ipynb #1a4893a6
+_HINTS = {'float32': 'f32', 'bfloat16': 'bf16'} # {precision: OpenVINO's name of it}
 FILE_FORMAT = 1 # of exported files; raised when an old reader could not read a new file
 SEAL = b'wepadim format %d sha256 %s' # how the seal is written
 _SEAL = re.compile(SEAL.replace(b'%d', rb'(\d+)').replace(b'%s', b'([0-9a-f]{64})') + rb'(?:"| -->\n)\Z')
@@ -67,7 +68,7 @@ def onnx_file(
     begin = end.removesuffix(seal)
     return sealed(model.SerializeToString() + begin, b'"')
 
-def _open_onnx(path:Path, precision:str='float32')->tuple: # (function of pictures [B, H, W, 3], metadata, hash)
+def _open_onnx(path:Path, precision:str)->tuple: # (function of pictures [B, H, W, 3], metadata, hash)
     "An .onnx file, ready to run."
     if precision != 'float32':
         raise InputError(f'{path}: an .onnx file runs in float32, not in {precision}; export it with --format openvino')
@@ -98,9 +99,7 @@ def openvino_files(
     return {'.bin': numbers, '.xml': sealed(page + b'<!-- ', b' -->\n', numbers)}
 
 # %% ../nbs/45_sealed.ipynb #c50fdac9
-_HINTS = {'float32': 'f32', 'bfloat16': 'bf16'}
-
-def _open_openvino(path:Path, precision:str='float32')->tuple: # (function of pictures [B, H, W, 3], metadata, hash)
+def _open_openvino(path:Path, precision:str)->tuple: # (function of pictures [B, H, W, 3], metadata, hash)
     "An .xml file and its .bin file, ready to run."
     openvino = package('openvino')
     numbers = path.with_suffix('.bin')
@@ -109,7 +108,8 @@ def _open_openvino(path:Path, precision:str='float32')->tuple: # (function of pi
     core = openvino.Core()
     graph = core.read_model(path, numbers)
     if precision == 'bfloat16' and 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
-        warn('this CPU has no units for bfloat16: --precision bfloat16 gains nothing here; use --precision float32')
+        warn('this CPU has no units for bfloat16: --precision bfloat16 gains nothing here '
+             'and costs accuracy; use --precision float32')
     hints = dict(PERFORMANCE_HINT='LATENCY', INFERENCE_PRECISION_HINT=_HINTS[precision])
     options = dict(hints, INFERENCE_NUM_THREADS=cpu_count())
     request = core.compile_model(graph, 'CPU', options).create_infer_request()
@@ -133,6 +133,7 @@ def open_exported(
 )->tuple: # (function of pictures [B, H, W, 3] that returns scores and maps, engine, metadata, hash)
     "An exported file, ready to run. An `InputError` says what is wrong with it."
     path = Path(path)
+    check_choice(precision, _HINTS, 'precision')
     if not path.is_file(): raise InputError(f'model {path}: no such file')
     engine, opened = _OPEN[path.suffix.lower()]
     try: run, about, digest = opened(path, precision)

@@ -197,14 +197,14 @@ def _run_step(step:Step, phase1:Path, on_part, on_outcome)->dict:
 
 # %% ../nbs/74_suite.ipynb #452a753d
 def _costs(step:Step, folder:Path, summaries:dict)->dict:
-    "{column: cost} of the detectors of a step, on the first category that has a result."
+    "{column: cost} of the detectors of a step, each on the first category that has a result of it."
     if step.what not in ('recommended', 'phase2'): return {}
-    ran = set()
-    for summary in summaries.values(): ran |= {r['class'] for r in summary['class_results']}
-    first = next(name for name in step.data.there if name in ran)   # a summary has a result
-    cat = open_category(step.run, first, step.data.layout, _base(step).seed)
     found = {}
     for column, detector in detectors_of(step).items():
+        if column not in summaries: continue   # it failed everywhere
+        ran = [r['class'] for r in summaries[column]['class_results']]
+        first = next(name for name in step.data.there if name in ran)   # a summary has a result
+        cat = open_category(step.run, first, step.data.layout, _base(step).seed)
         name = '_'.join(filter(None, [step.data.name, step.what, column, step.model]))
         found[column] = stored_cost(folder/f'{name}.json', detector, step.run, cat)
     return found

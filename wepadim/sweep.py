@@ -15,7 +15,7 @@ from . import __version__
 
 from .cache import features
 from .census import census
-from .config import RunSettings, Settings, preset
+from .config import SINGLE_ONLY, RunSettings, Settings, preset
 from .data import categories, detect_layout, fingerprint
 from .errors import InputError, check_choice, load_if_same, read_json, write_json
 from .evaluate import mean_metric, odd_about, percent, run_category
@@ -290,14 +290,12 @@ def _write_summary(folder:Path, base:Settings, found:list, done:dict, failed:dic
     write_json(folder/f'{model}_wavelet_grid_search_results_final.json', found)
 
 # %% ../nbs/59_sweep.ipynb #0a1a2803
-_UNREAD = dict(roi=None, metric_resolution='input', repeats=None) # of a run; a search would pass over anything else
-
 def _refuse_unread(run:RunSettings):
     "An `InputError` for what only a run of one configuration does."
-    for name, usual in _UNREAD.items():
+    for name, why in SINGLE_ONLY.items():
         value = getattr(run, name)
-        if value == usual: continue
-        raise InputError(f'{name} {value}: a search does not read it; leave it out, or use run_single')
+        if not value or value == RunSettings.model_fields[name].default: continue
+        raise InputError(f'{name} {value}: {why}; leave it out, or use run_single')
 
 # %% ../nbs/59_sweep.ipynb #84c2e0c1
 def run_search(

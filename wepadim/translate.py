@@ -6,6 +6,9 @@
 __all__ = ['backbone_values', 'embedding_values', 'distance_values', 'map_values', 'detector_graph']
 
 # %% ../nbs/44_translate.ipynb #e6fc996c
+from functools import reduce
+from operator import add
+
 import numpy as np
 
 from .config import sides
@@ -64,16 +67,9 @@ def _part(x, across, down):
     columns = (x @ across.T.numpy()).op('Transpose', perm=[0, 1, 3, 2])
     return columns @ down.T.numpy()
 
-def _reduced(x, directions):
-    "What directions [C, features] keep of a map [B, C, H, W]."
+def _projected(x, directions):
+    "A map [B, C, H, W] projected onto directions [C, features]."
     return x.op('Conv', directions.T[:, :, None, None], kernel_shape=[1, 1])
-
-def _joined(parts, directions):
-    "Parts [B, c, ...] side by side, or added up if each holds all features."
-    if directions is None: return parts[0].graph.add('Concat', *parts, axis=1)
-    total = parts[0]
-    for part in parts[1:]: total = total + part
-    return total
 
 # %% ../nbs/44_translate.ipynb #737078c5
 def embedding_values(
@@ -81,7 +77,7 @@ def embedding_values(
     projection, # [channels, features], or None
     maps:list, # One value [B, C, H, W] a layer
 )->Value: # [P, B, C]
-    "The embedding: all kept sub-bands of all layers, and what random directions keep of them."
+    "The embedding: all kept sub-bands of all layers, projected if there is a projection."
     h, w = embedding.grid
     directions = None if projection is None else projection.cpu().numpy()
     parts, first = [], 0
@@ -89,11 +85,13 @@ def embedding_values(
         half_down, half_across = HALVES[band]
         i = embedding.halves.index((half_down, j))
         for x, depth, (stack, across) in zip(maps, embedding.depths, embedding.matrices):
-            if directions is not None: x = _reduced(x, directions[first:first + depth])
+            if directions is not None: x = _projected(x, directions[first:first + depth])
             first += depth
             down = stack[i*h:(i + 1)*h].cpu()
             parts.append(_part(x, across[half_across, j].cpu(), down))
-    joined = _joined(parts, directions).op('Transpose', perm=[3, 2, 0, 1])
+    if directions is None: joined = maps[0].graph.add('Concat', *parts, axis=1)
+    else: joined = reduce(add, parts)
+    joined = joined.op('Transpose', perm=[3, 2, 0, 1])   # positions first: each has a Gaussian of its own
     c = first if projection is None else projection.shape[1]
     return joined.op('Reshape', [h*w, -1, c])
 
@@ -127,7 +125,7 @@ def _back(grid:tuple, r:int, inside)->np.ndarray: # [P, (2r + 1)²]
 def _squares(x:Value)->Value: return x.op('ReduceSumSquare', axes=[2], keepdims=0)
 
 def _triangles(W)->list: # [(rows, number of channels)]
-    "Rows of factors [p, R, C] whose later channels are all zero; all rows, if they are no triangles."
+    "The rows of W [p, R, C] in two halves, each with the channels that it needs; in one, if W is no triangle."
     _, rows, channels = W.shape
     half = rows//2
     if rows != channels or half == 0 or W[:, :half, half:].any(): return [(slice(rows), channels)]
@@ -137,18 +135,19 @@ def _triangles(W)->list: # [(rows, number of channels)]
 def _numbers(x): return x.float().cpu().numpy()
 
 def _whitened(W, mean, vectors:Value, centred:bool)->Value:
-    "Squared lengths [p, K] of vectors [p, K, C] multiplied by factors [p, R, C], less those of the mean [p, C]."
-    shift = _numbers(W @ mean.to(W.dtype)[..., None]).swapaxes(1, 2)
-    total = None
+    "|W (v - mean)|², [p, K], of vectors v [p, K, C], which have no mean any more if they are `centred`."
+    lengths = []
     for rows, channels in _triangles(W):
         first = vectors if channels == W.shape[2] else vectors.op('Slice', [0], [channels], [2])
         white = first @ _numbers(W[:, rows, :channels].mT)
-        if not centred: white = white - shift[..., rows]
-        total = _squares(white) if total is None else total + _squares(white)
-    return total
+        if not centred:
+            shift = W[:, rows] @ mean.to(W.dtype)[..., None]
+            white = white - _numbers(shift.mT)
+        lengths.append(_squares(white))
+    return reduce(add, lengths)
 
 def _squared(g, at:slice, vectors:Value, origin, centred:bool)->Value:
-    "Squared distances [p, K] from the Gaussians `at` of the K vectors at each, [p, K, C], counted from the origin."
+    "Squared distances [p, K] of vectors [p, K, C] from the Gaussians `at`; K vectors at each, measured from the origin."
     W, mean = g.W[at].cpu(), g.mean[at].cpu() - origin
     if centred: vectors = vectors - _numbers(mean)[:, None]
     d2 = _whitened(W, mean, vectors, centred)
@@ -157,7 +156,7 @@ def _squared(g, at:slice, vectors:Value, origin, centred:bool)->Value:
     return (_squares(vectors) - d2).op('Max', 0.)/float(g.eps)   # rounding must not make it negative
 
 # %% ../nbs/44_translate.ipynb #fc2c42d2
-_AT_ONCE = 128 # Gaussians
+_AT_ONCE = 128 # Gaussians in one product: each takes the vectors of its window
 
 def distance_values(
     gaussian, # `Gaussian`
@@ -166,10 +165,10 @@ def distance_values(
     r:int, # Cells around a position; 0: its own Gaussian alone
     inside=None, # [P], bool: positions whose Gaussians count in a window; None: all
 )->Value: # [P, B], squared
-    "The distance of every vector from the nearest of the Gaussians within r cells of it that count."
+    "The distance of every vector from the nearest of the Gaussians within r cells; only those inside mean anything."
     p, c = gaussian.mean.shape
-    origin = gaussian.mean.mean(0).cpu()
-    y = y - origin.float().numpy()
+    origin = gaussian.mean.mean(0).float().cpu()
+    y = y - origin.numpy()
     if r == 0: return _squared(gaussian, slice(None), y, origin, True)
     near = _near(grid, r)
     parts = []

@@ -109,8 +109,7 @@ def read_truth(
     lost = {relative_path(s.path, cat.root): seen.n_lost for s, seen in zip(marked, found) if seen.n_lost}
     regions = sum(seen.n for seen in found)
     own = _own_masks(cat, settings, found) if resolution == 'mask' else None
-    counted = [seen.view if own is None else seen.own for seen in found]
-    blank = sum(not mask.any() and not seen.n_outside for mask, seen in zip(counted, found))
+    blank = sum(seen.n_lost == seen.n for seen in found)
     own_inside = None if roi is None else seen_mask(roi.mask, *roi.geometry)
     outside = sum(seen.n_outside for seen in found)
     return Truth(masks, known, regions, lost, blank, is_good, own, inside, own_inside, outside)
