@@ -69,9 +69,11 @@ def _gram_chunk(
     bands:int, # Sub-bands
     c:int, # Channels of the largest
     budget:float, # Working memory, in GiB
+    device=torch.device('cpu'), # Where the embeddings are
 )->int: # Positions at once, at least 1
-    "How many positions fit the budget, or 20 MiB if that is less."
-    memory = min(budget, .02)*2**30
+    "How many positions fit the budget; on a CPU, 20 MiB if that is less."
+    if device.type == 'cpu': budget = min(budget, .02)
+    memory = budget*2**30
     every = n + m
     grams = (bands + 2)*n*every   # of each band, a sum and its factor
     vectors = 2*every*c
@@ -101,7 +103,7 @@ def distances(
 )->dict: # {(sub-band set, cov_reg): [M, P]}, float64, squared
     "The squared Mahalanobis distances of many configurations from one pass over the positions."
     m, p, widest, device = _sizes(Z, n)
-    step = _gram_chunk(n, m, len(Z), widest, budget)
+    step = _gram_chunk(n, m, len(Z), widest, budget, device)
     out = _far(wanted, (m, p), device)
     def compute(start):
         here = slice(start, start + step)
@@ -121,7 +123,7 @@ def _around(Y, row, columns, grid, r):
     top = row - first
     down = slice(top, top + 2*r + 1)
     across = slice(columns.start, columns.stop + 2*r)
-    return around(strip[down, across])
+    return around(strip[down, across], r)
 
 # %% ../nbs/52_grams.ipynb #dd6b94ce
 def window_grams(
@@ -158,7 +160,7 @@ def window_distances(
     k = 2*r + 1
     m, _, widest, device = _sizes(Z, n)
     vectors = m*k*k   # that come to a Gaussian
-    step = _gram_chunk(n, vectors, len(Z), widest, budget)
+    step = _gram_chunk(n, vectors, len(Z), widest, budget, device)
     shape = (h + 2*r, w + 2*r, m)
     best = _far(wanted, shape, device)
     for row, start in product(range(h), range(0, w, step)):

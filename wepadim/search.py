@@ -165,7 +165,8 @@ def _workers(
     small = all(is_plain(c) and c.window == 0 for c in configs)
     here = all(m.device.type == 'cpu' and not isinstance(m, Spilled) for m in maps)
     if small and here: torch.set_num_threads(1)   # for each thread of the pool
-    pool = ThreadPoolExecutor(n)
+    on_gpu = any(m.device.type != 'cpu' for m in maps)
+    pool = ThreadPoolExecutor(1 if on_gpu else n)   # a GPU works in the order in which it is asked
     try: yield pool, pool.map if small and here else map
     finally:
         pool.shutdown(cancel_futures=True)

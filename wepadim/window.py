@@ -35,13 +35,15 @@ def bordered(
 
 # %% ../nbs/26_window.ipynb #37ae2e0a
 def around(
-    rows:torch.Tensor, # [2r + 1, w + 2r, B, C]: rows of a bordered grid
-)->torch.Tensor: # [w, (2r + 1)² B, C]
-    "For each cell of the middle row, the vectors of all cells within r of it."
-    k, _, _, c = rows.shape
-    near = rows.unfold(1, k, 1)            # [k, w, B, C, k]
-    near = near.permute(1, 0, 4, 2, 3)     # [w, k, k, B, C]
-    return near.reshape(len(near), -1, c)
+    rows:torch.Tensor, # [h + 2r, w + 2r, B, C]: rows of a bordered grid
+    r:int, # Cells of border
+)->torch.Tensor: # [h w, (2r + 1)² B, C]
+    "For each cell of the h rows, the vectors of all cells within r of it."
+    k = 2*r + 1
+    near = rows.unfold(0, k, 1).unfold(1, k, 1)     # [h, w, B, C, k, k]
+    near = near.permute(0, 1, 4, 5, 2, 3)           # [h, w, k, k, B, C]
+    h, w, _, _, _, c = near.shape
+    return near.reshape(h*w, -1, c)
 
 # %% ../nbs/26_window.ipynb #b91d245f
 def _squared_lengths(x):
@@ -106,8 +108,15 @@ def without_border(
     return inside.flatten(0, 1).T
 
 # %% ../nbs/26_window.ipynb #38e44704
+def _rows_at_once(vectors, w, cells):
+    "How many rows of w Gaussians are worked on at once, each with so many cells around it; vectors [..., B, C]."
+    if vectors.device.type == 'cpu': return 1
+    b, c = vectors.shape[-2:]
+    row = 4*w*cells*b*c   # bytes
+    return max(1, 2**28//row)
+
 def _nearest(g, Y, grid, r, distances, inside=None):
-    "[B, P], float64: each vector's distance from the nearest Gaussian inside; `distances(g, at, near)` gives those of one row."
+    "[B, P], float64: each vector's distance from the nearest Gaussian inside; `distances(g, at, near)` gives those of some rows."
     h, w = grid
     k = 2*r + 1
     b = len(Y)
@@ -115,13 +124,13 @@ def _nearest(g, Y, grid, r, distances, inside=None):
     Y = Y - origin
     vectors = bordered(Y, grid, r)
     d = vectors.new_empty(h, w, k, k, b)
-    for i in range(h):
-        first = i*w
-        at = slice(first, first + w)
-        rows = vectors[i:i + k]
-        near = around(rows)
+    step = _rows_at_once(vectors, w, k*k)
+    for first in range(0, h, step):
+        last = min(first + step, h)
+        at = slice(first*w, last*w)
+        near = around(vectors[first:last + 2*r], r)
         found = distances(g, at, near)
-        d[i] = found.view(w, k, k, b)
+        d[first:last] = found.view(-1, w, k, k, b)
     if inside is not None: d[~inside.view(h, w)] = torch.inf   # Gaussians that are not asked
     best = spread(d)
     d2 = without_border(best, r)
