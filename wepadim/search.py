@@ -166,7 +166,7 @@ def _workers(
     here = all(m.device.type == 'cpu' and not isinstance(m, Spilled) for m in maps)
     if small and here: torch.set_num_threads(1)   # for each thread of the pool
     on_gpu = any(m.device.type != 'cpu' for m in maps)
-    pool = ThreadPoolExecutor(1 if on_gpu else n)   # a GPU works in the order in which it is asked
+    pool = ThreadPoolExecutor(min(n, 4) if on_gpu else n)   # each holds its maps in the GPU's memory
     try: yield pool, pool.map if small and here else map
     finally:
         pool.shutdown(cancel_futures=True)
