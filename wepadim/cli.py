@@ -14,7 +14,7 @@ from .errors import InputError, check_choice, read_json
 from .flags import (
     Parser, add_flags, add_overwrite, add_preset, command, finish, flags_given, layout_names, new_parser,
     refuse_idle, show, split_axes)
-from .notebooks import run_notebook, run_parameters
+from .notebooks import run_notebook, run_parameters, start_kernel_ahead
 from .searches import plan_searches, search_all, show_census, validate_run
 
 # %% ../nbs/71_cli.ipynb #bc74c62a
@@ -128,13 +128,14 @@ def wepadim_phase1(
 ):
     "Phase 1: search the reduced grid for one backbone."
     args = _phase1_parser().parse_args(argv)
+    run = _phase_run(args, 'grid_search', models=[args.model])
+    start_kernel_ahead()
     from wepadim.sweep import RANKING_METRICS
     space = check_choice(args.grid, ('reduced', 'full', 'sequential'), 'grid')
     metric = check_choice(args.metric or 'img_auc', RANKING_METRICS, 'metric')
     if args.metric and space != 'sequential':
         raise InputError(f'--metric {metric} is what --grid sequential keeps the best of a stage by; '
                          f'the {space} grid has no stages')
-    run = _phase_run(args, 'grid_search', models=[args.model])
     settings = flags_given(args, Settings)
     base = preset(args.preset, args.model, **settings)
     plan = plan_searches([base], run, space, {}, metric, args.overwrite)
@@ -191,8 +192,9 @@ def wepadim_phase2(
 ):
     "Phase 2: the best parameters, for image and for pixel AUROC."
     args = _phase2_parser().parse_args(argv)
-    from wepadim.phases import phase2_name
     run = _phase_run(args, 'single', models=args.models)
+    start_kernel_ahead()
+    from wepadim.phases import phase2_name
     settings = flags_given(args, Settings)
     folders = _validate_phase2(args, run, settings)
     show_census(run, preset(args.preset, run.models[0]).seed)
@@ -248,9 +250,10 @@ def wepadim_ablation(
 ):
     "Phase 2: all 15 sub-band sets at the base parameters."
     args = _ablation_parser().parse_args(argv)
-    from wepadim.phases import phase2_detector
     column = check_choice(args.base_params, ('image', 'pixel'), 'base_params')
     run = _phase_run(args, 'grid_search', models=[args.model], save_path=args.save_dir_base)
+    start_kernel_ahead()
+    from wepadim.phases import phase2_detector
     settings = flags_given(args, Settings)
     axes = _wider_axes(args)
     base = phase2_detector(args.model, column, args.preset, args.best_from, **settings)

@@ -8,7 +8,7 @@ __all__ = ['Extremes', 'extremes', 'range_of', 'find_value_range', 'what_is_beyo
            'check_sizes', 'view_box', 'seen_box', 'load_pixels', 'load_view']
 
 # %% ../nbs/04_images.ipynb #fabba9b4
-import os
+import os, struct
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
@@ -179,14 +179,27 @@ def load_image(
     return to_8_bits(picture, value_range, called(source))
 
 # %% ../nbs/04_images.ipynb #669eab22
+def _ends_with_pixels(path)->bool:
+    "Does a PNG file say nothing more after its pixels?"
+    names = []
+    with open(path, 'rb') as file:
+        file.seek(8)   # a signature
+        while head := file.read(8):
+            length, name = struct.unpack('>I4s', head)
+            names.append(name)
+            file.seek(length + 4, 1)   # with a checksum
+    behind = names[names.index(b'IDAT'):]
+    return set(behind) == {b'IDAT', b'IEND'}
+
 def image_size(
     path, # An image file
 )->tuple: # (width, height), as `load_image` returns it
-    "The size of an image, from its header alone."
+    "The size of an image, without decoding it."
     try:
         with Image.open(path, formats=FORMATS) as im:
             w, h = im.size
-            exif = im.getexif()
+            header = im.format == 'PNG' and _ends_with_pixels(path)
+            exif = Image.Image.getexif(im) if header else im.getexif()   # that of PNG decodes first
             orientation = exif.get(ExifTags.Base.Orientation, 1)
             return (h, w) if orientation >= 5 else (w, h)   # 5 to 8 turn by 90 degrees
     except Exception: return load_image(path).size

@@ -9,7 +9,6 @@ __all__ = ['gaussian_matrix', 'published_matrices', 'map_matrices', 'image_score
 from functools import lru_cache
 
 import numpy as np, torch
-from scipy import ndimage
 
 from .config import sides
 from .embedding import resize_matrix
@@ -20,9 +19,17 @@ def gaussian_matrix(
     sigma:float, # Standard deviation, in pixels; 0: no smoothing
 )->np.ndarray: # [n, n], float64
     "The matrix that smooths n pixels with a Gaussian, mirrored at the border."
-    identity = np.eye(n)
-    if sigma <= 0: return identity
-    return ndimage.gaussian_filter1d(identity, sigma, axis=0, mode='reflect', truncate=4.0)
+    if sigma <= 0: return np.eye(n)
+    radius = int(4*sigma + .5)
+    offsets = np.arange(-radius, radius + 1)
+    weights = np.exp(-.5*(offsets/sigma)**2)
+    weights /= weights.sum()
+    pixels = np.arange(n)[:, None]
+    seen = (pixels + offsets) % (2*n)         # pixels and their mirror image follow each other for ever
+    seen = np.minimum(seen, 2*n - 1 - seen)
+    matrix = np.zeros((n, n))
+    np.add.at(matrix, (pixels, seen), weights)
+    return matrix
 
 # %% ../nbs/28_maps.ipynb #e3d798eb
 def _kernel_matrix(n, kernel):

@@ -10,7 +10,6 @@ import os
 
 import numpy as np
 from PIL import Image, ImageOps
-from scipy import ndimage
 
 from .config import sides
 from .errors import InputError, warn
@@ -159,6 +158,7 @@ def lost_regions(
 )->tuple: # (lost regions, all regions)
     "How many defects of a mask have no pixel in the network's view."
     if not mask.any(): return 0, 0
+    from scipy import ndimage   # slow to import
     box = _bounds(mask.any(1)), _bounds(mask.any(0))
     regions = np.zeros(mask.shape, np.int32)
     regions[box], n = ndimage.label(mask[box], np.ones((3, 3)))

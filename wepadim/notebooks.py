@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['checkout', 'default_results', 'default_run', 'check_parameters', 'experiment_notebook', 'own_kernel',
-           'execute_notebook', 'run_notebook', 'run_parameters']
+           'start_kernel_ahead', 'execute_notebook', 'run_notebook', 'run_parameters']
 
 # %% ../nbs/64_notebooks.ipynb #de3990f1
-import argparse, ast, logging, os, re, sys, threading
+import argparse, ast, atexit, logging, os, re, sys, threading
 from pathlib import Path
 
 from .config import RunSettings
@@ -126,6 +126,29 @@ def own_kernel():
         kernel_spec = spec
     return OwnKernel
 
+# %% ../nbs/64_notebooks.ipynb #78342a3d
+_QUIET = ['--log-level=CRITICAL', '--HistoryManager.hist_file=:memory:']
+_ready = []   # a kernel that waits for its notebook
+
+def _end(manager):
+    from jupyter_core.utils import run_sync
+    if manager.has_kernel: run_sync(manager.shutdown_kernel)(now=True)
+
+def _end_waiting():
+    while _ready: _end(_ready.pop())
+
+def start_kernel_ahead(
+    modules:str='wepadim.phases, wepadim.report', # What it imports
+):
+    "Start the kernel of the next notebook now, unless one is waiting."
+    if _ready: return
+    from jupyter_core.utils import run_sync
+    manager = own_kernel()()
+    arguments = [*_QUIET, f'--IPKernelApp.exec_lines=import {modules}']
+    run_sync(manager.start_kernel)(extra_arguments=arguments)
+    _ready.append(manager)
+    atexit.register(_end_waiting)
+
 # %% ../nbs/64_notebooks.ipynb #b1b028d6
 def _joined(outputs:list)->list:
     "Outputs, with neighbours of the same stream in one."
@@ -166,18 +189,25 @@ def _quieten():
     for noisy in ('asyncio', 'papermill'): logging.getLogger(noisy).setLevel(logging.CRITICAL)
     os.environ.setdefault('PYTHONWARNINGS', 'ignore:IProgress not found')
 
+def _import_papermill():
+    "papermill; it takes seconds with a grammar that checks addresses in notebooks, which hold none."
+    sys.modules.setdefault('rfc3987_syntax', None)
+    import papermill
+    return papermill
+
 def execute_notebook(
     path, # The notebook
     parameters:dict|None=None, # For its parameters cell
     progress:bool=False, # Show how many cells are done?
 ): # The executed notebook
     "Run a notebook with papermill in the running Python; its stderr is passed on."
-    import papermill
+    papermill = _import_papermill()
     _quieten()
     options = dict(
         kernel_name='python3', language='python', kernel_manager_class=own_kernel(), start_timeout=300,
-        stderr_file=sys.stderr, progress_bar=progress, extra_arguments=['--log-level=CRITICAL'])
-    try: return papermill.execute_notebook(str(path), None, parameters, **options)
+        stderr_file=sys.stderr, progress_bar=progress, extra_arguments=_QUIET)
+    ready = _ready.pop() if _ready else None
+    try: return papermill.execute_notebook(str(path), None, parameters, km=ready, **options)
     except papermill.PapermillExecutionError as e:
         if e.ename == 'KeyboardInterrupt': raise KeyboardInterrupt from None
         if e.ename not in ('InputError', 'CannotWrite'): raise
@@ -187,12 +217,16 @@ def execute_notebook(
         if Stopped.came: raise Stopped from None   # whoever stops a group of processes stops the kernel too
         has_flags = 'options' in (parameters or {})
         raise _died(path, str(e), has_flags) from None
+    finally:
+        if ready: _end(ready)
 
 # %% ../nbs/64_notebooks.ipynb #8f4ba0df
 def _as_utf8(text:str)->bytes:
     return text.encode('utf-8', 'backslashreplace')   # a name that is not UTF-8, as JSON escapes it
 
-def _import_nbconvert(): import nbconvert
+def _import_nbconvert():
+    _import_papermill()
+    import nbconvert
 
 def run_notebook(
     name:str, # Of the notebook

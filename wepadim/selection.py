@@ -10,7 +10,6 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
 from .backbone import Backbone, pick_device
 from .choosing import near_best, paint_held_out, painted_scores as how_found
@@ -93,6 +92,7 @@ def _rank_correlation(a:list, b:list)->float|None:
     "Spearman's; None where a value is missing, or all are the same."
     if None in a + b: return None
     if len(set(a)) == 1 or len(set(b)) == 1: return None
+    from scipy import stats   # slow to import
     correlation, _ = stats.spearmanr(a, b)
     return float(correlation)
 

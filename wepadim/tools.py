@@ -15,7 +15,7 @@ from .errors import InputError, read_json, relative_path
 from .flags import (
     Parser, add_accept, add_flags, add_overwrite, add_preset, command, finish, flags_given, layout_names, new_parser)
 from .line import alarm_words
-from .notebooks import run_notebook
+from .notebooks import run_notebook, start_kernel_ahead
 from .scoring import images_of, missed_pictures, not_scored, predict_files
 from .sealed import is_exported
 from .searches import validate_run
@@ -334,6 +334,7 @@ def wepadim_demo(
     name = _demo_name(args.preset, changes)
     folder = Path(args.save_path)/name
     from wepadim.layouts import elpv_root
+    start_kernel_ahead()
     validate_run(settings, RunSettings(
         dataset_type='elpv', data_path=str(elpv_root()), classes=['mono'], save_path=args.save_path, run_name=name))
     print('running demo.ipynb: 300 good solar cells to learn from, 200 to inspect', file=sys.stderr)

@@ -11,10 +11,6 @@ from itertools import chain
 from pathlib import Path
 from urllib.error import URLError
 
-import torch
-from safetensors import torch as safetensors
-from torch import nn
-
 from .config import BACKBONES
 from .errors import InputError, first_line
 
@@ -33,12 +29,12 @@ def _in_folder(folder:Path, name:str, setting:str):
     if not folder.exists(): raise InputError(f"{setting} {folder}: no such file or folder")
     if not folder.is_dir():
         raise InputError(f"{setting} {folder}: expected a folder that holds {name}.pth or {name}.safetensors")
-    file_names = [f'{name}.pth', f'{name}.safetensors']
-    official = _torchvision_weights(name)
-    if official: file_names.append(Path(official.url).name)
-    for file_name in file_names:
+    for file_name in (f'{name}.pth', f'{name}.safetensors'):
         if (folder/file_name).is_file(): return folder/file_name
-    return None
+    official = _torchvision_weights(name)   # asked last: it imports torchvision
+    if official is None: return None
+    path = folder/Path(official.url).name
+    return path if path.is_file() else None
 
 # %% ../nbs/18_weights.ipynb #0294eaef
 def _packaged(name:str):
@@ -52,7 +48,9 @@ def _packaged(name:str):
 def _cache(name:str)->Path|None:
     "Where torch's cache has torchvision's weights of a backbone, once they are downloaded; None where torchvision has none."
     official = _torchvision_weights(name)
-    if official: return Path(torch.hub.get_dir())/'checkpoints'/Path(official.url).name
+    if official is None: return None
+    import torch   # here and below, for a command that only looks for a file needs no PyTorch
+    return Path(torch.hub.get_dir())/'checkpoints'/Path(official.url).name
 
 def _download(name:str)->Path:
     "torchvision's weights file in torch's cache, downloaded if it is not there yet."
@@ -64,6 +62,7 @@ def _download(name:str)->Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     checksum = path.stem.rsplit('-', 1)[1]   # resnet18-f37072fd.pth: the SHA-256 of the file begins so
     url = _torchvision_weights(name).url
+    import torch
     try: torch.hub.download_url_to_file(url, str(path), hash_prefix=checksum)
     except (URLError, OSError, RuntimeError) as e:
         raise InputError(f"no weights for {name}: torchvision's could not be downloaded ({e}); {advice}") from None
@@ -102,9 +101,10 @@ _WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'net', 'network',
 
 def _state_dicts(x, keys=())->dict:
     "The dictionaries of tensors in a checkpoint, {keys that lead there: dictionary}; several only if they lie equally deep."
+    from torch import Tensor
     if len(keys) > 3 or not isinstance(x, dict): return {}
     if not all(isinstance(k, str) for k in x): return {}   # an optimizer's state, keyed by number
-    if x and all(isinstance(v, torch.Tensor) for v in x.values()): return {keys: x}
+    if x and all(isinstance(v, Tensor) for v in x.values()): return {keys: x}
     for k in _WRAPPERS:
         inside = _state_dicts(x.get(k), (*keys, k))
         if inside: return inside
@@ -149,6 +149,8 @@ def read_weights(
     path, # A .pth or .safetensors file
 )->dict: # {parameter name: tensor}
     "The tensors in a weights file; an `InputError` says what is wrong with the file."
+    import torch
+    from safetensors import torch as safetensors
     try:
         if str(path).endswith('.safetensors'): checkpoint = safetensors.load_file(path)
         else: checkpoint = torch.load(path, map_location='cpu', weights_only=True)
@@ -197,11 +199,12 @@ def _misfits(sd:dict, need:dict, stages:dict)->list:
 # %% ../nbs/18_weights.ipynb #7b013fe8
 def select_weights(
     sd:dict, # What the file holds
-    net:nn.Module, # The network
+    net, # The network, a torch module
     stages:dict, # Its stages, as deep as needed
     source, # The file, named in errors
 )->dict: # The parameters of `stages`, checked, as float32
     "The parameters of `stages` from `sd`; an `InputError` names the first that is missing, misshapen, superfluous or not finite."
+    import torch
     full = net.state_dict()
     need = stage_parameters(full, stages)
     sd = _without_prefix(sd, [k for k in need if not _is_counter(k)], source)
