@@ -48,6 +48,7 @@ def say(
     message:str, # The line to print
 ):
     "Print a line on stderr without breaking a progress bar."
+    from tqdm import tqdm   # most commands say nothing
     tqdm.write(message, file=sys.stderr)
 
 def warn(

@@ -115,11 +115,12 @@ def colourise(
 )->np.ndarray: # [H, W, 3], uint8
     "An anomaly map as colours."
     low, high = scale
+    colours = mpl.colormaps[HEAT](np.arange(256))[:, :3]
+    colours = (255*colours).round().astype(np.uint8)
     v = np.asarray(amap) - low
     v = np.clip(v/(high - low), 0, 1)
-    colours = mpl.colormaps[HEAT]
-    rgb = colours(v)[..., :3]*255
-    return rgb.round().astype(np.uint8)
+    place = np.minimum(256*v, 255).astype(np.uint8)
+    return colours[place]
 
 # %% ../nbs/42_plots.ipynb #28196cca
 def shown_picture(

@@ -9,7 +9,6 @@ __all__ = ['FILE_FORMAT', 'SEAL', 'sealed', 'check_seal', 'onnx_file', 'openvino
 import hashlib, json, re
 from pathlib import Path
 
-from joblib import cpu_count
 
 from .errors import InputError, check_choice, first_line, warn
 from .graph import package
@@ -76,6 +75,7 @@ def _open_onnx(path:Path, precision:str)->tuple: # (function of pictures [B, H, 
     content = path.read_bytes()
     digest = check_seal(path, content)
     options = runtime.SessionOptions()
+    from joblib import cpu_count   # slow to import
     options.intra_op_num_threads = cpu_count()
     session = runtime.InferenceSession(content, options, providers=['CPUExecutionProvider'])
     def run(pictures): return session.run(['score', 'map'], dict(image=pictures))
@@ -111,6 +111,7 @@ def _open_openvino(path:Path, precision:str)->tuple: # (function of pictures [B,
         warn('this CPU has no units for bfloat16: --precision bfloat16 gains nothing here '
              'and costs accuracy; use --precision float32')
     hints = dict(PERFORMANCE_HINT='LATENCY', INFERENCE_PRECISION_HINT=_HINTS[precision])
+    from joblib import cpu_count   # slow to import
     options = dict(hints, INFERENCE_NUM_THREADS=cpu_count())
     request = core.compile_model(graph, 'CPU', options).create_infer_request()
     def run(pictures):
