@@ -195,6 +195,7 @@ def _import_papermill():
     import papermill
     return papermill
 
+# %% ../nbs/64_notebooks.ipynb #187a64d6
 def execute_notebook(
     path, # The notebook
     parameters:dict|None=None, # For its parameters cell
