@@ -94,7 +94,7 @@ def _turned(pixels):
 
 # %% ../nbs/03_loops.ipynb #1e80f472
 def _shorter(pixels, m):
-    "A picture [n, k, 3] with m rows."
+    "A picture [n, k, 3] resampled to m rows."
     n, k, _ = pixels.shape
     rows = pixels.reshape(n, k*3)
     return _weighted_rows(rows, *_weights(n, m)).reshape(m, k, 3)

@@ -126,6 +126,12 @@ def own_kernel():
         kernel_spec = spec
     return OwnKernel
 
+# %% ../nbs/64_notebooks.ipynb #be1c0202
+def _quieten():
+    "Silence what Jupyter, papermill and tqdm say about themselves."
+    for noisy in ('asyncio', 'papermill'): logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    os.environ.setdefault('PYTHONWARNINGS', 'ignore:IProgress not found')
+
 # %% ../nbs/64_notebooks.ipynb #78342a3d
 _QUIET = ['--log-level=CRITICAL', '--HistoryManager.hist_file=:memory:']
 _ready = []   # a kernel that waits for its notebook
@@ -142,6 +148,7 @@ def start_kernel_ahead(
 ):
     "Start the kernel of the next notebook now, unless one is waiting."
     if _ready: return
+    _quieten()
     from jupyter_core.utils import run_sync
     manager = own_kernel()()
     arguments = [*_QUIET, f'--IPKernelApp.exec_lines=import {modules}']
@@ -184,14 +191,9 @@ def _died(path, why:str, has_flags:bool)->KernelDied:
                       'and run the same command again: what is finished is kept')
 
 # %% ../nbs/64_notebooks.ipynb #8d849a81
-def _quieten():
-    "Silence what Jupyter, papermill and tqdm say about themselves."
-    for noisy in ('asyncio', 'papermill'): logging.getLogger(noisy).setLevel(logging.CRITICAL)
-    os.environ.setdefault('PYTHONWARNINGS', 'ignore:IProgress not found')
-
 def _import_papermill():
-    "papermill; it takes seconds with a grammar that checks addresses in notebooks, which hold none."
-    sys.modules.setdefault('rfc3987_syntax', None)
+    "Import papermill without `rfc3987_syntax`, which checks addresses, takes seconds to load, and is not needed."
+    sys.modules.setdefault('rfc3987_syntax', None)   # for all of this process
     import papermill
     return papermill
 
