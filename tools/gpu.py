@@ -47,7 +47,7 @@ def each(stream):
 def network_alone(net, x):
     "Images per second of a batch that lies on the device already."
     for _ in range(10): net(x)
-    seconds = median(lambda: [net(x) for _ in range(20)])
+    seconds = median(lambda: each(net(x) for _ in range(20)))
     return 20*len(x)/seconds
 
 
@@ -135,6 +135,8 @@ def main():
     ask.add_argument('out', type=Path)
     ask.add_argument('--gpu_id', type=int, default=0)
     args = ask.parse_args()
+    if not torch.cuda.is_available(): ask.error('no GPU was found')
+    torch.cuda.set_device(args.gpu_id)
     cat = category(args.data, args.category, detect_layout(args.data))
     figures = measure(args.gpu_id, cat)
     about = provenance_record(preset('recommended', 'resnet18'))

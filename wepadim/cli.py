@@ -107,6 +107,10 @@ def _phase_run(args, kind:str, **changes)->RunSettings:
     refuse_idle(args, run, kind)
     return run
 
+def _start_kernel(run:RunSettings):
+    "Let the kernel of the notebook start, if there can be one."
+    if Path(run.data_path).is_dir(): start_kernel_ahead()
+
 # %% ../nbs/71_cli.ipynb #a70f5505
 def _phase1_parser()->Parser:
     p = _phase_parser(
@@ -129,9 +133,9 @@ def wepadim_phase1(
     "Phase 1: search the reduced grid for one backbone."
     args = _phase1_parser().parse_args(argv)
     run = _phase_run(args, 'grid_search', models=[args.model])
-    start_kernel_ahead()
-    from wepadim.sweep import RANKING_METRICS
     space = check_choice(args.grid, ('reduced', 'full', 'sequential'), 'grid')
+    _start_kernel(run)
+    from wepadim.sweep import RANKING_METRICS
     metric = check_choice(args.metric or 'img_auc', RANKING_METRICS, 'metric')
     if args.metric and space != 'sequential':
         raise InputError(f'--metric {metric} is what --grid sequential keeps the best of a stage by; '
@@ -193,7 +197,7 @@ def wepadim_phase2(
     "Phase 2: the best parameters, for image and for pixel AUROC."
     args = _phase2_parser().parse_args(argv)
     run = _phase_run(args, 'single', models=args.models)
-    start_kernel_ahead()
+    _start_kernel(run)
     from wepadim.phases import phase2_name
     settings = flags_given(args, Settings)
     folders = _validate_phase2(args, run, settings)
@@ -252,7 +256,7 @@ def wepadim_ablation(
     args = _ablation_parser().parse_args(argv)
     column = check_choice(args.base_params, ('image', 'pixel'), 'base_params')
     run = _phase_run(args, 'grid_search', models=[args.model], save_path=args.save_dir_base)
-    start_kernel_ahead()
+    _start_kernel(run)
     from wepadim.phases import phase2_detector
     settings = flags_given(args, Settings)
     axes = _wider_axes(args)

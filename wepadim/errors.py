@@ -11,8 +11,6 @@ import difflib, hashlib, json, os, sys, tempfile
 from functools import lru_cache
 from pathlib import Path
 
-from tqdm import tqdm
-
 # %% ../nbs/00_errors.ipynb #e9a31877
 class InputError(ValueError):
     "Unusable input. The message names it, says what was expected and what to do next."

@@ -187,6 +187,7 @@ def _ends_with_pixels(path)->bool:
         while head := file.read(8):
             length, name = struct.unpack('>I4s', head)
             names.append(name)
+            if name == b'IEND': break   # what lies behind it belongs to no picture
             file.seek(length + 4, 1)   # with a checksum
     behind = names[names.index(b'IDAT'):]
     return set(behind) == {b'IDAT', b'IEND'}

@@ -124,6 +124,10 @@ def own_kernel():
     spec = KernelSpec(argv=start, display_name='Python 3', language='python')
     class OwnKernel(AsyncKernelManager):
         kernel_spec = spec
+        opened = None   # the client of the notebook
+        def client(self, **kw):
+            self.opened = super().client(**kw)
+            return self.opened
     return OwnKernel
 
 # %% ../nbs/64_notebooks.ipynb #be1c0202
@@ -134,27 +138,40 @@ def _quieten():
 
 # %% ../nbs/64_notebooks.ipynb #78342a3d
 _QUIET = ['--log-level=CRITICAL', '--HistoryManager.hist_file=:memory:']
-_ready = []   # a kernel that waits for its notebook
+_ready = []   # (a kernel that waits for its notebook, where it was started)
 
-def _end(manager):
+def _here(): return os.getcwd(), dict(os.environ)
+
+def _end(manager, now=True):
+    "End a kernel; unless `now`, it may finish what it does at its end."
     from jupyter_core.utils import run_sync
-    if manager.has_kernel: run_sync(manager.shutdown_kernel)(now=True)
+    if manager.opened: manager.opened.stop_channels()
+    if manager.has_kernel: run_sync(manager.shutdown_kernel)(now=now)
 
 def _end_waiting():
-    while _ready: _end(_ready.pop())
+    while _ready: _end(_ready.pop()[0])
 
 def start_kernel_ahead(
     modules:str='wepadim.phases, wepadim.report', # What it imports
 ):
     "Start the kernel of the next notebook now, unless one is waiting."
-    if _ready: return
+    if _ready or sys.platform == 'win32': return   # there, papermill chooses another event loop first
     _quieten()
     from jupyter_core.utils import run_sync
     manager = own_kernel()()
     arguments = [*_QUIET, f'--IPKernelApp.exec_lines=import {modules}']
     run_sync(manager.start_kernel)(extra_arguments=arguments)
-    _ready.append(manager)
+    _ready.append((manager, _here()))
     atexit.register(_end_waiting)
+
+# %% ../nbs/64_notebooks.ipynb #42ac9657
+def _waiting_kernel(): # A kernel manager, or None
+    "The kernel that waits, if it is alive and at home here."
+    if not _ready: return None
+    from jupyter_core.utils import run_sync
+    manager, where = _ready.pop()
+    if where == _here() and run_sync(manager.is_alive)(): return manager
+    _end(manager)
 
 # %% ../nbs/64_notebooks.ipynb #b1b028d6
 def _joined(outputs:list)->list:
@@ -193,11 +210,20 @@ def _died(path, why:str, has_flags:bool)->KernelDied:
 # %% ../nbs/64_notebooks.ipynb #8d849a81
 def _import_papermill():
     "Import papermill without `rfc3987_syntax`, which checks addresses, takes seconds to load, and is not needed."
-    sys.modules.setdefault('rfc3987_syntax', None)   # for all of this process
+    name = 'rfc3987_syntax'
+    sys.modules.setdefault(name, None)
     import papermill
+    if name in sys.modules and sys.modules[name] is None: sys.modules.pop(name, None)
     return papermill
 
 # %% ../nbs/64_notebooks.ipynb #187a64d6
+def _options()->dict:
+    "How papermill is to run a notebook."
+    return dict(
+        kernel_name='python3', language='python', kernel_manager_class=own_kernel(), start_timeout=300,
+        stderr_file=sys.stderr, extra_arguments=_QUIET)
+
+# %% ../nbs/64_notebooks.ipynb #cca83d52
 def execute_notebook(
     path, # The notebook
     parameters:dict|None=None, # For its parameters cell
@@ -206,11 +232,12 @@ def execute_notebook(
     "Run a notebook with papermill in the running Python; its stderr is passed on."
     papermill = _import_papermill()
     _quieten()
-    options = dict(
-        kernel_name='python3', language='python', kernel_manager_class=own_kernel(), start_timeout=300,
-        stderr_file=sys.stderr, progress_bar=progress, extra_arguments=_QUIET)
-    ready = _ready.pop() if _ready else None
-    try: return papermill.execute_notebook(str(path), None, parameters, km=ready, **options)
+    ready = _waiting_kernel()
+    now = True
+    try:
+        done = papermill.execute_notebook(str(path), None, parameters, km=ready, progress_bar=progress, **_options())
+        now = False
+        return done
     except papermill.PapermillExecutionError as e:
         if e.ename == 'KeyboardInterrupt': raise KeyboardInterrupt from None
         if e.ename not in ('InputError', 'CannotWrite'): raise
@@ -221,7 +248,7 @@ def execute_notebook(
         has_flags = 'options' in (parameters or {})
         raise _died(path, str(e), has_flags) from None
     finally:
-        if ready: _end(ready)
+        if ready: _end(ready, now)
 
 # %% ../nbs/64_notebooks.ipynb #8f4ba0df
 def _as_utf8(text:str)->bytes:

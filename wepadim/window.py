@@ -108,12 +108,14 @@ def without_border(
     return inside.flatten(0, 1).T
 
 # %% ../nbs/26_window.ipynb #38e44704
+_VECTORS = 2**26 # bytes of them on a GPU; up to seven times as much is needed beside them
+
 def _rows_at_once(vectors, w, cells):
     "How many rows of w Gaussians are worked on at once, each with so many cells around it; vectors [..., B, C]."
     if vectors.device.type == 'cpu': return 1
     b, c = vectors.shape[-2:]
-    row = 4*w*cells*b*c   # bytes
-    return max(1, 2**28//row)
+    row = w*cells*b*c*vectors.element_size()
+    return max(1, _VECTORS//row)
 
 def _nearest(g, Y, grid, r, distances, inside=None):
     "[B, P], float64: each vector's distance from the nearest Gaussian inside; `distances(g, at, near)` gives those of some rows."
