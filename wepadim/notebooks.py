@@ -140,7 +140,9 @@ def _quieten():
 _QUIET = ['--log-level=CRITICAL', '--HistoryManager.hist_file=:memory:']
 _ready = []   # (a kernel that waits for its notebook, where it was started)
 
-def _here(): return os.getcwd(), dict(os.environ)
+def _here():
+    "The folder, and what the library reads from the environment; imports set other variables."
+    return os.getcwd(), {name: value for name, value in os.environ.items() if name.startswith('WEPADIM_')}
 
 def _end(manager, now=True):
     "End a kernel; unless `now`, it may finish what it does at its end."
