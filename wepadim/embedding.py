@@ -6,6 +6,8 @@
 __all__ = ['resize_matrix', 'place_matrix', 'grid_matrices', 'common_grid', 'WaveletEmbedding', 'random_directions']
 
 # %% ../nbs/24_embedding.ipynb #15a5f6f0
+from copy import copy
+
 import numpy as np, torch
 import torch.nn.functional as F
 from fastcore.basics import patch
@@ -218,6 +220,25 @@ def __call__(self:WaveletEmbedding,
     parts = dict(zip(self.bands, views))
     self.split(maps, parts)
     return out
+
+# %% ../nbs/24_embedding.ipynb #a6e3cb33
+@patch
+def row(self:WaveletEmbedding,
+    i:int, # Row of the grid
+)->tuple: # (a `WaveletEmbedding` of a grid with this row only, [slice of the rows that it reads, for each layer])
+    "The embedding of one row of the grid, from a part of each map."
+    one = copy(self)
+    one.grid = 1, self.grid[1]
+    one.matrices = []
+    parts = []
+    stack = len(self.halves), self.grid[0]
+    for down, across in self.matrices:
+        of_row = down.unflatten(0, stack)[:, i]   # [halves, H]
+        read = of_row.any(0).nonzero()
+        part = slice(int(read[0]), int(read[-1]) + 1)
+        one.matrices.append((of_row[:, part].contiguous(), across))
+        parts.append(part)
+    return one, parts
 
 # %% ../nbs/24_embedding.ipynb #930948b8
 def random_directions(

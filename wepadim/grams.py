@@ -99,17 +99,15 @@ def distances(
     n:int, # N
     wanted, # (sub-band set, cov_reg) pairs
     budget:float=0.5, # Working memory, in GiB
-    each=map, # How to go through the chunks: one after the other, or a pool's `map`
 )->dict: # {(sub-band set, cov_reg): [M, P]}, float64, squared
     "The squared Mahalanobis distances of many configurations from one pass over the positions."
     m, p, widest, device = _sizes(Z, n)
     step = _gram_chunk(n, m, len(Z), widest, budget, device)
     out = _far(wanted, (m, p), device)
-    def compute(start):
+    for start in range(0, p, step):
         here = slice(start, start + step)
         grams = {band: band_grams(z[:, here], n) for band, z in Z.items()}
         for pair, d in from_grams(grams, n, out): out[pair][:, here] = d.T
-    for _ in each(compute, range(0, p, step)): continue
     return out
 
 # %% ../nbs/52_grams.ipynb #65a2754e

@@ -87,11 +87,11 @@ def distance_maps(
     d:torch.Tensor, # [B, P], float64: distances on the grid
     grid:tuple, # (h, w), P = h w
     matrices, # U [H, h] and V [W, w] of `map_matrices`, as tensors
+    out:torch.Tensor|None=None, # [B, H, W], float32, to fill; None: new
 )->torch.Tensor: # [B, H, W], float32
     "Distances on the grid to anomaly maps of the image: enlarged and smoothed."
     U, V = matrices
     rows = d.reshape(-1, *grid) @ V.T
-    maps = torch.empty(len(rows), len(U), len(V), device=d.device)
-    for out, few in zip(maps.split(4), rows.split(4)):
-        out.copy_(U @ few)
+    maps = torch.empty(len(rows), len(U), len(V), device=d.device) if out is None else out
+    for some, few in zip(maps.split(4), rows.split(4)): some.copy_(U @ few)
     return maps

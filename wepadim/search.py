@@ -10,17 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from math import inf
+from threading import local
 
 import torch
 
-from .config import Settings
+from .config import Settings, sides
 from .errors import CannotWrite, InputError
 from .gaussian import mean_variance, regularisation
 from .grams import distances, window_distances
 from .maps import distance_maps, image_scores, map_matrices
 from .metrics import PixelLabels, image_metrics, pixel_metrics, searched_metrics
-from .passes import distance_key, embed_all, embedding_of, is_plain, join_bands, passes, plan_pass
-from .spill import Spilled
+from .passes import (
+    by_rows, distance_key, embed_all, embed_row, embedding_of, is_plain, join_bands, passes, plan_pass)
 from .window import fit_gaussian, window_score
 
 # %% ../nbs/53_search.ipynb #0c2339cf
@@ -61,23 +62,47 @@ def _gram_pairs(configs, Z, n):
         pairs[distance_key(c)] = bands, reg
     return pairs
 
+# %% ../nbs/53_search.ipynb #d681eaa1
+def _distances_by_rows(configs, emb, train, test, budget, each)->dict:
+    "{`distance_key`: distances}, from one row of the grid after the other."
+    n, m = len(train[0]), len(test[0])
+    height, width = emb.grid
+    wanted = {distance_key(c): (c.wavelet_kept_subbands, c.cov_reg) for c in configs}
+    found = {pair: torch.empty(m, height, width, dtype=torch.float64) for pair in wanted.values()}
+    def fill(row):
+        Z = embed_row(emb, row, train, test)
+        for pair, d in distances(Z, n, found, budget).items(): found[pair][:, row] = d
+    for _ in each(fill, range(height)): continue
+    return {key: found[pair].flatten(1) for key, pair in wanted.items()}
+
+# %% ../nbs/53_search.ipynb #ca55ac82
+def _summed_distances(configs, Z, n, grid, budget)->dict:
+    "{`distance_key`: distances} of the plain configurations, from sums of Grams."
+    pairs = _gram_pairs(configs, Z, n)
+    if not pairs: return {}
+    wanted = dict.fromkeys(pairs.values())
+    r = configs[0].window
+    d = window_distances(Z, n, wanted, grid, r, budget) if r else distances(Z, n, wanted, budget)
+    return {key: d[pair] for key, pair in pairs.items()}
+
 # %% ../nbs/53_search.ipynb #cfddf7f6
 def pass_distances(
     configs:list, # `Settings` of one pass
     train:list, # Maps of the training images, one [N, C, H, W] a layer
     test:list, # Maps of the test images
     budget:float=inf, # GiB that the whole program may need
-    each=map, # How to go through batches and chunks: one after the other, or a pool's `map`
+    each=map, # How to go through the rows of the grid: one after the other, or a pool's `map`
 )->tuple: # ({`distance_key`: [M, P] squared distances}, grid)
     "The distances of all configurations of one pass."
     n = len(train[0])
     shapes = [m.shape[1:] for m in train]
     emb = embedding_of(configs, shapes, train[0].device)
     room = plan_pass(configs, emb, train, test, budget)
-    if room.spill: each = map   # a file is read at one place at a time
-    Z = embed_all(emb, train, test, room.spill, each)
     grid = emb.grid
-    found = _summed_distances(configs, Z, n, grid, room.working, each)
+    if by_rows(configs, train + test):
+        return _distances_by_rows(configs, emb, train, test, room.working, each), grid
+    Z = embed_all(emb, train, test, room.spill)
+    found = _summed_distances(configs, Z, n, grid, room.working)
     for c in configs:
         key = distance_key(c)
         if key in found: continue
@@ -86,56 +111,57 @@ def pass_distances(
         del x   # before the next: there is room for one
     return found, grid
 
-# %% ../nbs/53_search.ipynb #d681eaa1
-def _summed_distances(configs, Z, n, grid, budget, each)->dict:
-    "{`distance_key`: distances} of the plain configurations, from sums of Grams."
-    pairs = _gram_pairs(configs, Z, n)
-    if not pairs: return {}
-    wanted = dict.fromkeys(pairs.values())
-    r = configs[0].window
-    if r: d = window_distances(Z, n, wanted, grid, r, budget)
-    else: d = distances(Z, n, wanted, budget, each)
-    return {key: d[pair] for key, pair in pairs.items()}
-
 # %% ../nbs/53_search.ipynb #88291fe3
 def score_maps(
     config:Settings, # distance, sigma, smoothing, image_size
     d2:torch.Tensor, # [M, P], float64: squared distances
     grid:tuple, # (h, w)
+    out:torch.Tensor|None=None, # [M, H, W], float32, to fill; None: new
 )->torch.Tensor: # [M, H, W], float32
     "Anomaly maps from squared distances."
     c = config
     matrices = map_matrices(grid, c.image_size, c.sigma, c.smoothing)
     matrices = [torch.tensor(m, device=d2.device) for m in matrices]
     d = d2.sqrt() if c.distance == 'sqrt' else d2
-    return distance_maps(d, grid, matrices)
+    return distance_maps(d, grid, matrices, out)
 
 # %% ../nbs/53_search.ipynb #3b57bd07
+class _Room(local):
+    "Memory for the maps of one configuration. Each thread has its own, and keeps it."
+    maps = None
+
+    def of(self, shape:tuple, device)->torch.Tensor: # float32, not yet filled
+        if self.maps is None or self.maps.shape != shape: self.maps = torch.empty(shape, device=device)
+        return self.maps
+
 def evaluate(
     config:Settings, # One configuration
     d2:torch.Tensor, # [M, P], float64: its squared distances
     grid:tuple, # (h, w)
     labels, # [M], 0 good, 1 defective
     truth:PixelLabels, # What the masks say
+    room:_Room|None=None, # Memory for its maps; None: new
 )->tuple: # (config, metrics, image scores [M])
     "The metrics of one configuration."
-    maps = score_maps(config, d2, grid)
+    wide, high = sides(config.image_size)
+    room = room or _Room()
+    maps = score_maps(config, d2, grid, room.of((len(d2), high, wide), d2.device))
     scores = image_scores(maps).cpu().numpy()
     metrics = image_metrics(labels, scores) | pixel_metrics(truth, maps)
     return config, metrics, scores
 
 # %% ../nbs/53_search.ipynb #01e88eda
-def _start(pool, each, group, train, test, labels, truth, budget, watch):
+def _start(pool, each, group, train, test, labels, truth, room, budget, watch):
     "The distances of a pass: (its metrics, which are running; [(config, why it was skipped)])."
     try:
         with watch('distances'): d, grid = pass_distances(group, train, test, budget, each)
     except CannotWrite: raise   # a full disk is not a fault of the configurations
     except InputError as e:
         if len(group) == 1: return [], [(group[0], str(e))]
-        return _start_each(pool, each, group, train, test, labels, truth, budget, watch)
+        return _start_each(pool, each, group, train, test, labels, truth, room, budget, watch)
     jobs = []
     for c in group:
-        job = pool.submit(evaluate, c, d[distance_key(c)], grid, labels, truth)
+        job = pool.submit(evaluate, c, d[distance_key(c)], grid, labels, truth, room)
         jobs.append(job)
     return jobs, []
 
@@ -160,14 +186,13 @@ def _workers(
     configs:list, # `Settings` of a search
     maps:list, # Feature maps of all layers
 ):
-    "A pool of threads, and how to go through chunks: with its `map` if every core is to work by itself."
+    "A pool of threads, and how to go through rows: with its `map` if every core is to work by itself."
     n = torch.get_num_threads()
-    small = all(is_plain(c) and c.window == 0 for c in configs)
-    here = all(m.device.type == 'cpu' and not isinstance(m, Spilled) for m in maps)
-    if small and here: torch.set_num_threads(1)   # for each thread of the pool
+    alone = by_rows(configs, maps)
+    if alone: torch.set_num_threads(1)   # for each thread of the pool
     on_gpu = any(m.device.type != 'cpu' for m in maps)
     pool = ThreadPoolExecutor(min(n, 4) if on_gpu else n)   # each holds its maps in the GPU's memory
-    try: yield pool, pool.map if small and here else map
+    try: yield pool, pool.map if alone else map
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(n)
@@ -185,10 +210,11 @@ def search_passes(
     "Yield (pass, [(config, metrics, image scores)], [(config, why it was skipped)]) for each pass."
     truth = masks
     if not isinstance(masks, PixelLabels): truth = PixelLabels(masks, train[0].device, metrics=searched_metrics())
+    room = _Room()
     before = None   # the pass whose metrics are running
     with _workers(configs, train + test) as (pool, each):
         for key, group in passes(configs).items():
-            try: jobs, skipped = _start(pool, each, group, train, test, labels, truth, budget, watch)
+            try: jobs, skipped = _start(pool, each, group, train, test, labels, truth, room, budget, watch)
             except CannotWrite:
                 if before: yield _finish(*before, watch)   # what is finished is kept
                 raise
