@@ -8,7 +8,7 @@ __all__ = ['fitted_distances', 'pass_distances', 'score_maps', 'evaluate', 'sear
 # %% ../nbs/53_search.ipynb #42714669
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from functools import cache
+from functools import cache, partial
 from math import inf
 from threading import local
 
@@ -151,17 +151,17 @@ def evaluate(
     return config, metrics, scores
 
 # %% ../nbs/53_search.ipynb #01e88eda
-def _start(pool, each, group, train, test, labels, truth, room, budget, watch):
+def _start(pool, each, group, train, test, measure, budget, watch):
     "The distances of a pass: (its metrics, which are running; [(config, why it was skipped)])."
     try:
         with watch('distances'): d, grid = pass_distances(group, train, test, budget, each)
     except CannotWrite: raise   # a full disk is not a fault of the configurations
     except InputError as e:
         if len(group) == 1: return [], [(group[0], str(e))]
-        return _start_each(pool, each, group, train, test, labels, truth, room, budget, watch)
+        return _start_each(pool, each, group, train, test, measure, budget, watch)
     jobs = []
     for c in group:
-        job = pool.submit(evaluate, c, d[distance_key(c)], grid, labels, truth, room)
+        job = pool.submit(measure, c, d[distance_key(c)], grid)
         jobs.append(job)
     return jobs, []
 
@@ -210,11 +210,11 @@ def search_passes(
     "Yield (pass, [(config, metrics, image scores)], [(config, why it was skipped)]) for each pass."
     truth = masks
     if not isinstance(masks, PixelLabels): truth = PixelLabels(masks, train[0].device, metrics=searched_metrics())
-    room = _Room()
+    measure = partial(evaluate, labels=labels, truth=truth, room=_Room())
     before = None   # the pass whose metrics are running
     with _workers(configs, train + test) as (pool, each):
         for key, group in passes(configs).items():
-            try: jobs, skipped = _start(pool, each, group, train, test, labels, truth, room, budget, watch)
+            try: jobs, skipped = _start(pool, each, group, train, test, measure, budget, watch)
             except CannotWrite:
                 if before: yield _finish(*before, watch)   # what is finished is kept
                 raise
