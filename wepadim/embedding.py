@@ -147,7 +147,8 @@ class WaveletEmbedding:
         halves = {(HALVES[band][0], j) for band, j in self.parts}
         self.halves = sorted(halves)   # those down, of which each is computed once
         kind = dict(wavelet=wavelet, level=level, mode=mode, transform=transform)
-        ll_sizes = [_ll_size(shape, kind) for shape in shapes]
+        by_size = sorted(shapes, key=lambda shape: min(shape[1:]))   # an error names the level that the smallest allows
+        ll_sizes = [_ll_size(shape, kind) for shape in by_size]
         largest = max(shape[1:] for shape in shapes)
         self.grid = common_grid(ll_sizes, grid_size, largest)
         kind['geometry'] = geometry
@@ -234,8 +235,8 @@ def row(self:WaveletEmbedding,
     stack = len(self.halves), self.grid[0]
     for down, across in self.matrices:
         of_row = down.unflatten(0, stack)[:, i]   # [halves, H]
-        read = of_row.any(0).nonzero()
-        part = slice(int(read[0]), int(read[-1]) + 1)
+        read = of_row.any(0).nonzero().flatten().tolist() or [0]   # at a border, some filters read nothing
+        part = slice(read[0], read[-1] + 1)
         one.matrices.append((of_row[:, part].contiguous(), across))
         parts.append(part)
     return one, parts

@@ -31,7 +31,7 @@ def _check_shared(configs):
         values = {str(getattr(c, name)) for c in configs}
         if len(values) == 1: continue
         there = ', '.join(sorted(values))
-        raise InputError(f"a search has one {name}, but the grid holds {there}: search each by itself")
+        raise InputError(f"a search has one {name}, but the space holds {there}: search each by itself")
 
 def passes(
     configs:list, # `Settings`
@@ -144,8 +144,8 @@ def by_rows(
     configs:list, # `Settings`
     maps:list, # Feature maps of all layers
 )->bool:
-    "Are the distances of these configurations computed from one row of the grid after the other?"
-    alone = all(is_plain(c) and c.window == 0 and c.cov_reg_unit == 'absolute' for c in configs)
+    "Are the distances of these configurations computed one row of the grid at a time?"
+    alone = all(is_plain(c) and c.window == 0 for c in configs)
     return alone and all(m.device.type == 'cpu' and not isinstance(m, Spilled) for m in maps)
 
 def embed_row(
@@ -192,21 +192,27 @@ def _pass_needs(
     emb:WaveletEmbedding, # Its transform
     n:int, # Training images
     m:int, # Test images
-    in_rows:bool=False, # Does it go through the grid row by row?
-)->tuple: # GiB: (what is in memory in any case, what could be in files)
+)->tuple: # GiB: (what is in memory in any case, all embeddings)
     "What a pass needs beside the feature maps."
     p = prod(emb.grid)
     kept = _kept_features(configs, emb)
     n_distances = len({distance_key(c) for c in configs})
     threads = torch.get_num_threads()
-    maps = 4*threads*gib_of((m, *sides(configs[0].image_size)))
-    distances = 4*n_distances*gib_of((m, p))   # of two passes, in float64
+    maps = 4*threads*gib_of((m, *sides(configs[0].image_size)))   # the maps, and three times that
+    distances = 2*2*n_distances*gib_of((m, p))   # of two passes; float64 is two float32
     gaussian = gib_of((p, kept, kept))
     channels = sum(emb.channels.values())
     embeddings = gib_of((n + m, p, channels + kept))
-    fixed = maps + distances + gaussian
-    if in_rows: return fixed + threads*embeddings/emb.grid[0], 0
-    return fixed, embeddings
+    return maps + distances + gaussian, embeddings
+
+# %% ../nbs/51_passes.ipynb #722a10bf
+def _in_rows(
+    embeddings:float, # GiB of all
+    emb:WaveletEmbedding, # Their transform
+)->float: # GiB
+    "What the embeddings take where each thread has one row of the grid."
+    rows = emb.grid[0]
+    return embeddings*min(torch.get_num_threads(), rows)/rows
 
 # %% ../nbs/51_passes.ipynb #9317abba
 def plan_pass(
@@ -217,7 +223,8 @@ def plan_pass(
     budget:float, # GiB that the whole program may need
 )->MemoryPlan:
     "The memory plan of a pass: do its embeddings go into files?"
-    fixed, embeddings = _pass_needs(configs, emb, len(train[0]), len(test[0]), by_rows(configs, train + test))
+    fixed, embeddings = _pass_needs(configs, emb, len(train[0]), len(test[0]))
+    if by_rows(configs, train + test): fixed, embeddings = fixed + _in_rows(embeddings, emb), 0
     in_memory = [m.shape for m in train + test if not isinstance(m, Spilled)]
     return plan_memory(budget, gib_of(*in_memory) + fixed, embeddings, train[0].device)
 
@@ -232,11 +239,12 @@ def plan_maps(
     "The memory plan before the first pass: do the feature maps of all images go into files?"
     first = configs[0]
     shapes = layer_shapes(first.backbone, size=first.image_size)
-    most = 0.
+    most = rows = 0.
     for group in passes(configs).values():
         try: emb = embedding_of(group, shapes)
         except InputError: continue   # a level that is too deep
-        fixed, _ = _pass_needs(group, emb, n, m, by_rows(group, []))
+        fixed, embeddings = _pass_needs(group, emb, n, m)
         most = max(most, fixed)
+        if by_rows(group, []): rows = max(rows, _in_rows(embeddings, emb))   # only if the maps stay in memory
     maps = gib_of(*[(n + m, *shape) for shape in shapes])
-    return plan_memory(budget, most, maps, device)
+    return plan_memory(budget, most, maps + rows, device)

@@ -9,7 +9,7 @@ __all__ = ['fitted_distances', 'pass_distances', 'score_maps', 'evaluate', 'sear
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from functools import cache, partial
-from math import inf
+from math import inf, prod
 from threading import local
 
 import torch
@@ -40,19 +40,18 @@ def fitted_distances(
     return torch.cat(scored)
 
 # %% ../nbs/53_search.ipynb #6bdd1261
-def _gram_pairs(configs, Z, n):
+def _gram_pairs(
+    configs:list, # `Settings` of one pass
+    channels:dict, # {band: its number of channels}
+    variance, # Function of a band: the mean variance of its channels
+)->dict:
     "{`distance_key`: (sub-band set, absolute regularisation)} of the plain configurations."
-    @cache
-    def variance(band): return mean_variance(Z[band][:n])
+    variance = cache(variance)
 
     def mean_over(bands):
         total = 0
-        channels = 0
-        for band in bands:
-            c = Z[band].shape[-1]
-            total = total + variance(band)*c
-            channels += c
-        return total/channels
+        for band in bands: total = total + variance(band)*channels[band]
+        return total/sum(channels[band] for band in bands)
 
     pairs = {}
     for c in configs:
@@ -63,22 +62,45 @@ def _gram_pairs(configs, Z, n):
     return pairs
 
 # %% ../nbs/53_search.ipynb #d681eaa1
+def _variance_by_rows(emb, train, test, each):
+    "A function of a band that gives the mean variance of its channels."
+    images = len(train[0])
+    def sums(row):
+        found = {}
+        for band, z in embed_row(emb, row, train, test).items():
+            x = z[:images].double()
+            found[band] = x.sum((0, 1)), x.square_().sum((0, 1))
+        return found
+
+    @cache
+    def all_sums(): return list(each(sums, range(emb.grid[0])))
+
+    def variance(band):
+        n = images*prod(emb.grid)
+        total = sum(row[band][0] for row in all_sums())
+        squares = sum(row[band][1] for row in all_sums())
+        return float((squares/n - (total/n)**2).mean())
+    return variance
+
+# %% ../nbs/53_search.ipynb #95a50b3a
 def _distances_by_rows(configs, emb, train, test, budget, each)->dict:
     "{`distance_key`: distances}, from one row of the grid after the other."
     n, m = len(train[0]), len(test[0])
     height, width = emb.grid
-    wanted = {distance_key(c): (c.wavelet_kept_subbands, c.cov_reg) for c in configs}
-    found = {pair: torch.empty(m, height, width, dtype=torch.float64) for pair in wanted.values()}
+    variance = _variance_by_rows(emb, train, test, each)   # computed only if it is asked for
+    pairs = _gram_pairs(configs, emb.channels, variance)
+    found = {pair: torch.empty(m, height, width, dtype=torch.float64) for pair in pairs.values()}
     def fill(row):
         Z = embed_row(emb, row, train, test)
         for pair, d in distances(Z, n, found, budget).items(): found[pair][:, row] = d
-    for _ in each(fill, range(height)): continue
-    return {key: found[pair].flatten(1) for key, pair in wanted.items()}
+    for _ in each(fill, range(height)): continue   # wait for all rows
+    return {key: found[pair].flatten(1) for key, pair in pairs.items()}
 
 # %% ../nbs/53_search.ipynb #ca55ac82
 def _summed_distances(configs, Z, n, grid, budget)->dict:
     "{`distance_key`: distances} of the plain configurations, from sums of Grams."
-    pairs = _gram_pairs(configs, Z, n)
+    channels = {band: z.shape[-1] for band, z in Z.items()}
+    pairs = _gram_pairs(configs, channels, lambda band: mean_variance(Z[band][:n]))
     if not pairs: return {}
     wanted = dict.fromkeys(pairs.values())
     r = configs[0].window
