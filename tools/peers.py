@@ -106,7 +106,7 @@ class Anomalib:
         np.random.seed(settings.seed)   # PatchCore's random projection draws from it
         self.settings, self.value_range, self.selection = settings, None, None
         self.model = patchcore() if method != 'padim' else padim()
-        self.backbone = Backbone(BACKBONE, LAYERS, weights)
+        self.backbone = Backbone(BACKBONE, weights)
         load_weights(self.model, self.backbone)
 
     def fit(self, paths):
