@@ -254,9 +254,10 @@ def view_values(
     h, w = (shape.op('Gather', i) for i in (1, 2))
     all_rows, all_columns = (x.op('Unsqueeze', [0]) for x in (h, w))
     def reshaped(x, *parts): return x.op('Reshape', image.graph.add('Concat', *parts, axis=0))
-    x = reshaped(image.op('Transpose', perm=[0, 2, 1, 3]), [0], all_columns, [-1])
-    x = _shorter(x, w, *_span(w, h, input, wide, high), wide)   # [B, width, H x 3]
-    x = reshaped(x, [0], [wide], all_rows, [3]).op('Transpose', perm=[0, 2, 3, 1])
+    x = image.op('Reshape', [0, 0, -1]).op('Transpose', perm=[0, 2, 1])   # [B, W x 3, H]
+    x = reshaped(x, [0], all_columns, [-1])
+    x = _shorter(x, w, *_span(w, h, input, wide, high), wide)   # [B, width, 3 x H]
+    x = reshaped(x, [0], [wide], [3], all_rows).op('Transpose', perm=[0, 3, 2, 1])
     x = reshaped(x, [0], all_rows, [3*wide])
     x = _shorter(x, h, *_span(h, w, input, high, wide), high)   # [B, height, 3 x width]
     return x.op('Reshape', [0, high, 3, wide]).op('Transpose', perm=[0, 2, 1, 3])
