@@ -8,6 +8,7 @@ __all__ = ['checkout', 'default_results', 'default_run', 'check_parameters', 'ex
 
 # %% ../nbs/64_notebooks.ipynb #de3990f1
 import argparse, ast, atexit, logging, os, re, sys, threading
+from contextlib import contextmanager
 from pathlib import Path
 
 from .config import RunSettings
@@ -144,11 +145,20 @@ def _here():
     "The folder, and what the library reads from the environment; imports set other variables."
     return os.getcwd(), {name: value for name, value in os.environ.items() if name.startswith('WEPADIM_')}
 
-def _end(manager, now=True):
-    "End a kernel; unless `now`, it may finish what it does at its end."
+def _ask_to_end(manager):
+    "Ask a kernel to end; it takes a second to do so."
+    from jupyter_core.utils import run_sync
+    run_sync(manager.request_shutdown)()
+
+def _end(manager, asked=False):
+    "End a kernel; one that has been asked to end may finish what it does."
     from jupyter_core.utils import run_sync
     if manager.opened: manager.opened.stop_channels()
-    if manager.has_kernel: run_sync(manager.shutdown_kernel)(now=now)
+    if not asked:
+        if manager.has_kernel: run_sync(manager.shutdown_kernel)(now=True)
+        return
+    run_sync(manager.finish_shutdown)()
+    run_sync(manager.cleanup_resources)()
 
 def _end_waiting():
     while _ready: _end(_ready.pop()[0])
@@ -226,20 +236,11 @@ def _options()->dict:
         stderr_file=sys.stderr, extra_arguments=_QUIET)
 
 # %% ../nbs/64_notebooks.ipynb #cca83d52
-def execute_notebook(
-    path, # The notebook
-    parameters:dict|None=None, # For its parameters cell
-    progress:bool=False, # Show how many cells are done?
-): # The executed notebook
-    "Run a notebook with papermill in the running Python; its stderr is passed on."
+def _run(path, parameters, progress, kernel):
+    "The executed notebook; its errors as those of the library."
     papermill = _import_papermill()
     _quieten()
-    ready = _waiting_kernel()
-    now = True
-    try:
-        done = papermill.execute_notebook(str(path), None, parameters, km=ready, progress_bar=progress, **_options())
-        now = False
-        return done
+    try: return papermill.execute_notebook(str(path), None, parameters, km=kernel, progress_bar=progress, **_options())
     except papermill.PapermillExecutionError as e:
         if e.ename == 'KeyboardInterrupt': raise KeyboardInterrupt from None
         if e.ename not in ('InputError', 'CannotWrite'): raise
@@ -249,8 +250,29 @@ def execute_notebook(
         if Stopped.came: raise Stopped from None   # whoever stops a group of processes stops the kernel too
         has_flags = 'options' in (parameters or {})
         raise _died(path, str(e), has_flags) from None
+
+@contextmanager
+def _executed(path, parameters=None, progress=False):
+    "The executed notebook, to work with while its kernel ends."
+    ready = _waiting_kernel()
+    asked = False
+    try:
+        nb = _run(path, parameters, progress, ready)
+        if ready:
+            _ask_to_end(ready)
+            asked = True
+        yield nb
     finally:
-        if ready: _end(ready, now)
+        if ready: _end(ready, asked)
+
+def execute_notebook(
+    path, # The notebook
+    parameters:dict|None=None, # For its parameters cell
+    progress:bool=False, # Show how many cells are done?
+): # The executed notebook
+    "Run a notebook with papermill in the running Python; its stderr is passed on."
+    with _executed(path, parameters, progress) as nb: return nb
+
 
 # %% ../nbs/64_notebooks.ipynb #8f4ba0df
 def _as_utf8(text:str)->bytes:
@@ -269,15 +291,15 @@ def run_notebook(
     "Run an experiment notebook, keep it, and render it with nbconvert."
     warm = threading.Thread(target=_import_nbconvert, daemon=True)
     warm.start()   # slow, and this process is idle while the notebook runs
-    nb = execute_notebook(experiment_notebook(name), parameters)
-    warm.join()
-    import nbformat
-    from nbconvert import HTMLExporter
-    _drop_bars(nb)
-    write_atomic(Path(folder)/f'{name}.ipynb', _as_utf8(nbformat.writes(nb)))
-    exporter = HTMLExporter(embed_images=True, exclude_raw=True, mathjax_url='', require_js_url='')
-    html, _ = exporter.from_notebook_node(nb)
-    return write_atomic(Path(folder)/page, _as_utf8(html))
+    with _executed(experiment_notebook(name), parameters) as nb:
+        warm.join()
+        import nbformat
+        from nbconvert import HTMLExporter
+        _drop_bars(nb)
+        write_atomic(Path(folder)/f'{name}.ipynb', _as_utf8(nbformat.writes(nb)))
+        exporter = HTMLExporter(embed_images=True, exclude_raw=True, mathjax_url='', require_js_url='')
+        html, _ = exporter.from_notebook_node(nb)
+        return write_atomic(Path(folder)/page, _as_utf8(html))
 
 # %% ../nbs/64_notebooks.ipynb #2974ffa7
 _BY_NAME = ('dataset_type', 'data_path', 'save_path', 'run_name', 'weights')
