@@ -1,8 +1,9 @@
 "Pages as readers get them: what tools/pages.py makes of them, and that the check in a browser finds what is wrong."
-import re, sys
+import base64, io, re, sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT/'tools'))
@@ -48,6 +49,12 @@ def test_a_class_shows_its_fields():
 def test_links_in_signatures_become_names():
     text = pages.signature('```python\ndef f(\n    x, # A [`Settings`](https://here.org/config.html#settings)\n):\n```\n\nsee [`g`](https://here.org/g.html)', {})
     assert 'x, # A Settings\n' in text and '[`g`](https://here.org/g.html)' in text
+    assert 'roi=None' in pages.signature('```python\ndef f(\n    roi:NoneType=None, # A mask\n):\n```', {})
+
+
+def test_a_link_holds_no_second_one():
+    [cell] = fit(dict(cell_type='markdown', source='[[`g`](https://here.org/g.html#g)](03_loops.ipynb) and [`h`](https://here.org/h.html#h)', metadata={}))
+    assert cell['source'] == '[`g`](03_loops.ipynb) and [`h`](https://here.org/h.html#h)'
 
 
 def test_only_the_first_use_of_a_term_is_linked():
@@ -55,6 +62,8 @@ def test_only_the_first_use_of_a_term_is_linked():
     text = '## AUROC\n\n`AUROC`, [AUROC](x.html): image AUROC and AUROC'
     assert pages.link_first(text, terms, 'glossary.ipynb') == text.replace('image AUROC', 'image [AUROC](glossary.ipynb#auroc)')
     assert terms == []
+    block = 'The folder:\n\n    <run>/AUROC.csv\n'
+    assert pages.link_first(block, [(re.compile('AUROC'), 'auroc')], 'glossary.ipynb') == block
 
 
 def test_what_is_shown_twice_is_shown_once_and_a_page_is_made_fit_once():
@@ -78,6 +87,12 @@ def chromium():
     return pandoc, chromium
 
 
+def wide_png(width):
+    file = io.BytesIO()
+    Image.new('L', (width, 10)).save(file, 'PNG')
+    return file.getvalue()
+
+
 def test_the_browser_finds_what_is_wrong(chromium, tmp_path):
     import nbformat
     from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
@@ -85,15 +100,17 @@ def test_the_browser_finds_what_is_wrong(chromium, tmp_path):
     (tmp_path/'images').mkdir()
     (tmp_path/'styles.css').write_bytes((ROOT/'nbs'/'styles.css').read_bytes())
     good = 'This page says in two lines what it is for, with `code` in them, and then shows it to the reader.'
-    picture = new_output('display_data', {'image/png': 'iVBORw0KGgo='})
+    picture = new_output('display_data', {'image/png': base64.b64encode(wide_png(800)).decode()})
     wide = '<div style="width: 900px">wide</div>'
     nbformat.write(new_notebook(cells=[title, new_markdown_cell(good), new_code_cell('x', outputs=[picture])]), tmp_path/'picture.ipynb')
     nbformat.write(new_notebook(cells=[title, new_markdown_cell('## No introduction')]), tmp_path/'sudden.ipynb')
     nbformat.write(new_notebook(cells=[title, new_markdown_cell(f'{good}\n\n{wide}')]), tmp_path/'wide.ipynb')
     nbformat.write(new_notebook(cells=[title, new_markdown_cell('# A page'), new_markdown_cell(good)]), tmp_path/'twice.ipynb')
+    nbformat.write(new_notebook(cells=[title, new_markdown_cell(good), new_markdown_cell('see [[`f`](a.html)](b.html)')]), tmp_path/'link.ipynb')
     nbformat.write(new_notebook(cells=[title, new_markdown_cell(good), new_code_cell('x'*300)]), tmp_path/'fine.ipynb')
     found = browser.faults(tmp_path, *chromium)
     def says(name): return ' '.join(f for f in found if f.startswith(name))
+    assert 'has 800 pixels' in says('picture') and 'a link that is none' in says('link')
     assert 'without alt text' in says('picture') and 'no introduction' in says('sudden')
     assert 'px wider than a window of 400' in says('wide') and 'two titles' in says('twice')
     assert says('fine') == ''

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 WIDTHS = 400, 1400 # pixels: a phone, a desk
+PICTURE = 744 # pixels: a wider picture is shrunk, and its text with it
 PATIENCE = 120 # seconds for all pages
 CONTRAST = 4.5 # of text that is read (WCAG 2.1, AA)
 NAMES = 'chromium', 'chromium-browser', 'google-chrome', 'chrome'
@@ -110,7 +111,16 @@ function layout(doc, width) {
 }
 function content(doc) {
   const found = []
-  for (const e of doc.images) if (!e.alt.trim()) found.push(`a picture without alt text: ${e.getAttribute('src')}`)
+  for (const e of doc.images) {
+    const name = e.getAttribute('src')
+    if (!e.alt.trim()) found.push(`a picture without alt text: ${name}`)
+    if (e.naturalWidth > PICTURE && !name.startsWith('images/')) found.push(`${name} has ${e.naturalWidth} pixels; more than ${PICTURE} make its text small`)
+  }
+  for (const e of doc.querySelectorAll('main p, main li, main td')) {
+    const words = e.cloneNode(true)
+    for (const code of words.querySelectorAll('code, math')) code.remove()
+    if (words.textContent.includes('](')) found.push(`a link that is none: ${short(e)}`)
+  }
   if (doc.querySelectorAll('main h1').length > 1) found.push(`two titles: ${short(doc.querySelectorAll('main h1')[1])}`)
   const first = doc.querySelector('main > h1 ~ *')
   if (!first || first.tagName != 'P' || first.textContent.length < 60) found.push(`no introduction; it begins with: ${first ? short(first) : 'nothing'}`)
@@ -149,7 +159,7 @@ main()
 
 def harness(pages):
     "The page that measures all others."
-    given = f'const PAGES = {json.dumps(pages)}, WIDTHS = {json.dumps(WIDTHS)}, LEAST = {CONTRAST}'
+    given = f'const PAGES = {json.dumps(pages)}, WIDTHS = {json.dumps(WIDTHS)}, LEAST = {CONTRAST}, PICTURE = {PICTURE}'
     return f'<!doctype html><meta charset="utf-8"><body style="width: 1500px"></body><script>{given}\n{MEASURE}</script>'
 
 

@@ -12,7 +12,7 @@ INTERACTIVE = 'application/vnd.jupyter.widget-view+json', 'application/javascrip
 TESTS = re.compile(r'\b(test_\w+|assert|ExceptionExpected)\b')
 SIGNATURE = re.compile(r'```python\ndef (\w+)\(\n    (?:\*args, \*\*kwargs|\*\*values)\n\):\n```')
 KEPT = re.compile( # what gets no link to the glossary: code, links, pictures, mathematics, HTML, headings, tables
-    r'```.*?```|`[^`\n]*`|!?\[[^\]]*\]\([^)]*\)|\$\$.*?\$\$|\$[^$\n]+\$|<[^>\n]+>|^[#|>][^\n]*|https?://\S+', re.S | re.M)
+    r'```.*?```|^ {4}[^\n]*|`[^`\n]*`|!?\[[^\]]*\]\([^)]*\)|\$\$.*?\$\$|\$[^$\n]+\$|<[^>\n]+>|^[#|>][^\n]*|https?://\S+', re.S | re.M)
 
 
 def text(x): return ''.join(x)
@@ -79,9 +79,9 @@ def library_classes():
 
 
 def signature(shown, classes):
-    "What `show_doc` shows: no links in code, where they would be read as they are, and the fields of a class."
-    def unlinked(block): return re.sub(r'\[(`?)([^\]\n]*?)\1\]\(https?://[^)\s]*\)', r'\2', block[0])
-    shown = re.sub(r'```python\n.*?\n```', unlinked, shown, flags=re.S)
+    "What `show_doc` shows: no links in code, where they would be read as they are, no type that None has, and the fields of a class."
+    def plain(block): return re.sub(r'\[(`?)([^\]\n]*?)\1\]\(https?://[^)\s]*\)', r'\2', block[0]).replace(':NoneType=None', '=None')
+    shown = re.sub(r'```python\n.*?\n```', plain, shown, flags=re.S)
     def with_fields(found): return class_text(classes[found[1]]) if found[1] in classes else found[0]
     return SIGNATURE.sub(with_fields, shown)
 
@@ -92,6 +92,11 @@ def glossary(folder):
     headings = re.findall(r'^### ([^({\n]+?) *(?:\([^)]*\) *)?\{#([\w-]+)\}', '\n'.join(map(source, page['cells'])), re.M)
     longest_first = sorted(headings, key=lambda h: -len(h[0]))
     return [(re.compile(rf'(?<![\w-]){re.escape(term)}s?(?![\w-])', re.I), name) for term, name in longest_first]
+
+
+def one_link(markdown):
+    "The text with one link where nbdev has linked a name inside a link."
+    return re.sub(r'\[\[(`[^`\n]+`)\]\(https?://[^)\s]*\)\](?=\()', r'[\1]', markdown)
 
 
 def link_first(markdown, terms, page):
@@ -133,7 +138,7 @@ def make_fit(
     to_come, home = list(terms), '../'*(len(path.parts) - 1)
     for cell in page['cells']:
         if cell['cell_type'] == 'markdown' and path.name != 'glossary.ipynb':
-            cell['source'] = link_first(source(cell), to_come, home + 'glossary.ipynb')
+            cell['source'] = link_first(one_link(source(cell)), to_come, home + 'glossary.ipynb')
         if not is_code(cell): continue
         cell['outputs'] = [o for o in map(static, cell.get('outputs', [])) if o]
         if re.match(r'\d\d_', path.name): fold(cell)

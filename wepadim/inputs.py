@@ -28,6 +28,12 @@ def _from_arrays(images)->list:
     return [array]
 
 # %% ../nbs/39_inputs.ipynb #3f18aacc
+def _no_images(folder)->str:
+    "Why a folder without images may have been given."
+    if (Path(folder)/'model.json').is_file():
+        return f'{folder}: a saved model, expected images; give one model (does a * match several?), then the images'
+    return f'{folder}: the folder holds no images'
+
 def as_images(
     images, # A folder, an image (path, Pillow, array), a batch [N, H, W, 3], or any iterable of images
 ): # Any iterable; a list for a folder, one image or an array
@@ -37,7 +43,7 @@ def as_images(
     if not isinstance(images, (str, Path)): return images
     if not Path(images).is_dir(): return [images]
     files = image_files(images)
-    if not files: raise InputError(f"{images}: the folder holds no images")
+    if not files: raise InputError(_no_images(images))
     return files
 
 # %% ../nbs/39_inputs.ipynb #f6e5f2f6

@@ -228,7 +228,7 @@ def _elpv_unused(labels:dict, name:str, used:set)->dict:
     unused = {}
     for kind, cells in labels.items():
         why = 'a cell of the other kind'
-        if kind == name: why = 'its experts were not sure, or there are enough defective ones'
+        if kind == name: why = 'labelled as doubtful, or more defective ones than are needed'
         unused |= dict.fromkeys([f for f in cells if f not in used], why)
     return unused
 

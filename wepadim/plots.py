@@ -210,7 +210,7 @@ def show_maps(
     masks=None, # n masks [H, W] or None: outlined in white
     input:str='whole', # The view the maps are of
     title:str|None=None, # Over everything
-    per_row:int=8, # Images side by side
+    per_row:int=5, # Images side by side
     inside=None, # [H, W], bool: where the maps count; the rest is darkened
     value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
 ):
@@ -261,7 +261,7 @@ def show_bands(
     s = model.settings
     seen = _magnitudes(model, [image], layer)
     usual = _magnitudes(model, good, layer) if len(good) else None
-    fig, axs = figure(1, 5, (2.2, 2.4), pictures=True)
+    fig, axs = figure(1, 5, (2, 2.2), pictures=True)
     first, *others = axs[0]
     picture = load_image(image, s.value_range)
     first.imshow(network_view(picture, s.input, s.image_size))

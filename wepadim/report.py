@@ -9,6 +9,7 @@ __all__ = ['PUBLISHED', 'find_results', 'category_table', 'backbone_table', 'sea
 
 # %% ../nbs/62_report.ipynb #9a114c3d
 import io
+from math import ceil
 from pathlib import Path
 
 import numpy as np, pandas as pd
@@ -243,7 +244,7 @@ def _draw_effect(ax, table, setting, metric):
         labels.append(str(value).replace('|', '\n'))
         boxes.append(rows[metric])
     ax.boxplot(boxes, widths=.6, medianprops=dict(color=BAD), flierprops=dict(markersize=2))
-    ax.set_xticks(range(1, len(labels) + 1), labels, fontsize=7)
+    ax.set_xticks(range(1, len(labels) + 1), labels)
     ax.set_title(setting.removeprefix('wavelet_'))
 
 def show_effects(
@@ -256,8 +257,10 @@ def show_effects(
     labels = [m.label for m in METRICS.values()]
     settings = [k for k in table.columns if k not in labels]
     varied = [k for k in settings if table[k].nunique() > 1]
-    fig, axs = figure(1, max(len(varied), 1), (2.6, 2.8))
-    for ax, setting in zip(axs[0], varied): _draw_effect(ax, table, setting, metric)
+    rows = max(1, ceil(len(varied)/3))
+    fig, axs = figure(rows, 3, (3.3, 2.8))
+    for ax in axs.flat[len(varied):]: ax.set_axis_off()
+    for ax, setting in zip(axs.flat, varied): _draw_effect(ax, table, setting, metric)
     axs[0, 0].set_ylabel(f'{metric}, %')
     return fig
 
@@ -273,7 +276,7 @@ def show_subbands(
     ax.bar(x - .2, table['image AUROC'], .4, label='image AUROC', color=GOOD)
     ax.bar(x + .2, table['pixel AUROC'], .4, label='pixel AUROC', color=BAD)
     labels = [subbands.replace('|', '\n') for subbands in table.index]
-    ax.set_xticks(x, labels, fontsize=7)
+    ax.set_xticks(x, labels)
     has_values = table.notna().any().any()
     low = max(0, np.nanmin(table.to_numpy()) - 5) if has_values else 0
     ax.set(ylabel='%', ylim=(low, 100 + .2*(100 - low)))   # room for the legend
