@@ -66,6 +66,13 @@ def test_only_the_first_use_of_a_term_is_linked():
     assert pages.link_first(block, [(re.compile('AUROC'), 'auroc')], 'glossary.ipynb') == block
 
 
+def test_a_term_is_known_by_all_its_names():
+    category, precision = pages.pattern('Category', ''), pages.pattern('Average precision', 'AP')
+    assert category.search('all categories') and category.search('Category')
+    assert precision.search('the AP of') and precision.search('average precision')
+    assert not precision.search('a map, an ap, AP-like')
+
+
 def test_what_is_shown_twice_is_shown_once_and_a_page_is_made_fit_once():
     cells = [code('show_doc(f)'), code('show_doc(g)'), code('show_doc(f)')]
     assert [c['source'] for c in fit(*cells)] == ['show_doc(f)', 'show_doc(g)']

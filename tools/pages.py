@@ -86,12 +86,20 @@ def signature(shown, classes):
     return SIGNATURE.sub(with_fields, shown)
 
 
+def pattern(term, other):
+    "What a term looks like in a text: `term` in one or several, in any case, or `other` exactly."
+    words = re.escape(term) + 's?'
+    if term.endswith('y'): words += f'|{re.escape(term[:-1])}ies'
+    exact = f'|{re.escape(other)}' if other else ''
+    return re.compile(rf'(?<![\w-])(?:(?i:{words}){exact})(?![\w-])')
+
+
 def glossary(folder):
-    "[(pattern, id)] of the terms, the longest first. A term's heading is `### Term {#id}`."
+    "[(pattern, id)] of the terms, the longest first. A term's heading is `### Term {#id}`, or `### Term (another name) {#id}`."
     page = json.loads((folder/'glossary.ipynb').read_text(encoding='utf-8'))
-    headings = re.findall(r'^### ([^({\n]+?) *(?:\([^)]*\) *)?\{#([\w-]+)\}', '\n'.join(map(source, page['cells'])), re.M)
+    headings = re.findall(r'^### ([^({\n]+?) *(?:\((?:and )?([^)]*)\) *)?\{#([\w-]+)\}', '\n'.join(map(source, page['cells'])), re.M)
     longest_first = sorted(headings, key=lambda h: -len(h[0]))
-    return [(re.compile(rf'(?<![\w-]){re.escape(term)}s?(?![\w-])', re.I), name) for term, name in longest_first]
+    return [(pattern(term, other), name) for term, other, name in longest_first]
 
 
 def one_link(markdown):
