@@ -46,18 +46,27 @@ def log_gain(
 
 # %% ../nbs/30_alarms.ipynb #e62b5c5b
 def low_rates(
-    good:torch.Tensor, # [N]: scores of the pixels of good images
+    good:torch.Tensor, # [N]: scores of the pixels of good images, image after image
     bad:torch.Tensor, # [n]: scores of defective pixels
     high:float=HIGH, # Rates beyond it are not needed
+    sizes=None, # [images], int: pixels of each good image; None: all are of one size
 )->tuple: # (rate above each defective pixel, rate at it), [n], float64; exact up to `high`
     "False-positive rates at defective pixels, from the highest good pixels alone."
-    n = len(good)
-    k = min(n, ceil(high*n))
-    top = good.topk(k).values.flip(0)
-    above = k - torch.searchsorted(top, bad, right=True)
-    at = k - torch.searchsorted(top, bad)
-    at[bad == top[0]] = (good >= top[0]).sum()   # the tie may go on below the highest k
-    return above.double()/n, at.double()/n
+    sizes = torch.as_tensor([len(good)] if sizes is None else sizes, device=good.device)
+    share = 1/(len(sizes)*sizes.double())   # what a pixel of each image adds to the rate
+    ends = sizes.cumsum(0)
+    def shares(pixels): return share[torch.searchsorted(ends, pixels, right=True)]
+    k = min(len(good), ceil(high/float(share.min())))
+    top, pixels = good.topk(k)
+    rates = shares(pixels).cumsum(0)
+    rates = torch.cat([rates.new_zeros(1), rates])   # of the 0, 1, ... highest
+    rising = top.flip(0)
+    above = rates[k - torch.searchsorted(rising, bad, right=True)]
+    at = rates[k - torch.searchsorted(rising, bad)]
+    lowest = rising[0]
+    in_tie = (good >= lowest).nonzero()[:, 0]   # the tie may go on below the highest k
+    at[bad == lowest] = shares(in_tie).sum()
+    return above, at
 
 # %% ../nbs/30_alarms.ipynb #7b112a7f
 def image_overlaps(
@@ -67,13 +76,14 @@ def image_overlaps(
     n_images:int, # Number of images
     low:float=LOW, # Where the range of rates begins
     high:float=HIGH, # Where it ends
+    sizes=None, # Pixels of each good image, see `low_rates`
 )->np.ndarray: # [n_images], float64, 0..1; nan for images without a defective pixel
     "AUPIMO of each image. `Undefined` with fewer than 1/low good pixels."
     needed = round(1/low)
     if len(good) == 0: raise Undefined('no good images with known masks, whose pixels set the false-positive rate')
     if len(good) < needed:
         raise Undefined(f'{len(good)} pixels of good images: a false-positive rate of {low:g} needs {needed}')
-    a, b = low_rates(good, bad, high)
+    a, b = low_rates(good, bad, high, sizes)
     gain = log_gain(a, b, low, high)
     total = torch.bincount(image, gain, n_images)
     pixels = torch.bincount(image, minlength=n_images)

@@ -169,7 +169,8 @@ class Curve:
         truth = self.labels
         good = truth.of_good(self.scores)
         bad = self.scores[truth.where]
-        return image_overlaps(good, bad, truth.image, truth.n_images)
+        sizes = [end - start for start, end in truth.good]
+        return image_overlaps(good, bad, truth.image, truth.n_images, sizes=sizes)
 
 # %% ../nbs/33_metrics.ipynb #59cd5512
 class Metric(NamedTuple):
@@ -202,8 +203,8 @@ METRICS = { # {key in result files: metric}
     'recall_at_threshold': Metric('recall', 'alarm', recall),
     'false_alarm_rate_at_threshold': Metric('false alarms', 'alarm', false_alarm_rate, lower_is_better=True),
     'pixel_auc': Metric('pixel AUROC', 'pixel', _curve_auroc, ranks=True),
-    'pixel_ap': Metric('pixel AP', 'pixel', _curve_ap, in_table=False),
-    'pixel_f1_max': Metric('pixel F1-max', 'pixel', _curve_f1_max, in_table=False),
+    'pixel_ap': Metric('pixel AP', 'pixel', _curve_ap),
+    'pixel_f1_max': Metric('pixel F1-max', 'pixel', _curve_f1_max),
     'aupro': Metric('AUPRO', 'pixel', _curve_aupro, ranks=True),
     'aupro_05': Metric('AUPRO 0.05', 'pixel', _curve_aupro_05, searched=False),
     'aupimo': Metric('AUPIMO', 'pixel', _curve_aupimo, searched=False),
