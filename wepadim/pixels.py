@@ -43,7 +43,7 @@ class PixelLabels:
         self.metrics = metrics
         self.inside = inside
         self.known = None
-        self.reason = 'the data set has no masks'
+        self.reason = _why_no_masks(good)
         if masks is None: return
         self.n_images = len(masks)
         shown = np.arange(self.n_images) if known is None else np.flatnonzero(known)
@@ -57,6 +57,11 @@ class PixelLabels:
         self._find_good(own, good)
 
 # %% ../nbs/31_pixels.ipynb #0ecd8427
+def _why_no_masks(good):
+    "Why there are no masks; `good` says which images are good, if that is known."
+    nothing_to_mask = good is not None and np.size(good) and np.all(good)
+    return why_undefined([0]) if nothing_to_mask else 'the data set has no masks'
+
 def _why_undefined(masks):
     "Why pixel metrics cannot be computed for these masks; None if they can."
     some_bad = any(mask.any() for mask in masks)

@@ -19,7 +19,7 @@ from .errors import CannotWrite, InputError
 from .gaussian import mean_variance, regularisation
 from .grams import distances, window_distances
 from .maps import distance_maps, image_scores, map_matrices
-from .metrics import PixelLabels, image_metrics, pixel_metrics, searched_metrics
+from .metrics import PixelLabels, alarm_metrics, image_metrics, pixel_metrics, searched_metrics
 from .passes import (
     by_rows, distance_key, embed_all, embed_row, embedding_of, is_plain, join_bands, passes, plan_pass)
 from .window import fit_gaussian, window_score
@@ -169,7 +169,7 @@ def evaluate(
     room = room or _Room()
     maps = score_maps(config, d2, grid, room.of((len(d2), high, wide), d2.device))
     scores = image_scores(maps).cpu().numpy()
-    metrics = image_metrics(labels, scores) | pixel_metrics(truth, maps)
+    metrics = image_metrics(labels, scores) | alarm_metrics(labels, None) | pixel_metrics(truth, maps)   # no threshold
     return config, metrics, scores
 
 # %% ../nbs/53_search.ipynb #01e88eda

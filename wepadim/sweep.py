@@ -120,12 +120,13 @@ RANKING_METRICS = tuple(key for key, m in METRICS.items() if m.ranks)
 
 def averaged(
     by_config:dict, # {key: (params, [result of a category])}
-    asked=(), # Metrics beside those that configurations are ranked by
-)->list: # One {params, avg_img_auc, avg_pixel_auc, avg_aupro, class_results} a configuration
+    asked=(), # Metrics beside the usual ones
+)->list: # One {params, avg_img_auc and the other averages, class_results} a configuration
     "Every configuration with its averages over the categories that have the metric."
     rows = []
+    computed = searched_metrics(asked)
     for p, results in by_config.values():
-        means = {f'avg_{m}': mean_metric(results, m) for m in (*RANKING_METRICS, *asked)}
+        means = {f'avg_{m}': mean_metric(results, m) for m in computed}
         rows.append({'params': p, **means, 'class_results': results})
     return rows
 
@@ -134,6 +135,12 @@ def _categories_with(f:dict, metric:str)->int:
     "How many categories a configuration has a metric for."
     name = metric.removeprefix('avg_')
     return sum(r.get(name) is not None for r in f['class_results'])
+
+def _is_compared(name:str)->bool:
+    "Is it the average of a metric that configurations are ranked by, or that was asked for?"
+    if not name.startswith('avg_'): return False
+    metric = METRICS[name.removeprefix('avg_')]
+    return metric.ranks or not metric.searched
 
 def best(
     found:list, # From `run_search`
@@ -149,7 +156,7 @@ def best(
     rows = []
     for f in ranked[:n]:
         bands = '|'.join(f['params']['wavelet_kept_subbands'])
-        averages = {name: percent(mean) for name, mean in f.items() if name.startswith('avg_')}
+        averages = {name: percent(mean) for name, mean in f.items() if _is_compared(name)}
         rows.append({**f['params'], 'wavelet_kept_subbands': bands, **averages})
     return rows
 
@@ -324,5 +331,7 @@ def run_search(
             if on_pass: on_pass()
         done, failed, watch = _search_all(configs, run, names, folder/'passes', count)
         found = averaged(_finished_only(by_config, done, failed), asked)
+        rules = mask_rules(base.input, base.image_size)
+        for row in found: row['metric_rules'] = rules
         _write_summary(folder, base, found, done, failed, watch)
     return found
