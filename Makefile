@@ -59,22 +59,8 @@ coverage: $(STAMP)  ## lines of wepadim that notebooks and tests run; writes res
 mutate: $(STAMP)  ## break 20 lines, one at a time, and see that notebooks or tests notice
 	@PATH="$(BIN):$$PATH" "$(BIN)/python" tools/mutate.py
 
-# An environment of its own, for what anomalib needs is much. Its stamp names the version, so another one is installed anew.
-ANOMALIB    := 2.7.0
-PEERS       := .venv-peers
-PEERS_BIN   := $(CURDIR)/$(PEERS)/bin
-PEERS_STAMP := $(PEERS)/.installed-$(ANOMALIB)
-
-$(PEERS_STAMP): settings.ini setup.py
-	@echo "making the environment in $(PEERS) (once; about 7 GB with torch)"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
-	@$(PYTHON) -m venv --clear $(PEERS) || { echo "$(PYTHON) cannot make environments: install its venv package (Debian: apt install python3-venv)"; exit 2; }
-	@"$(PEERS_BIN)/python" -m pip install --quiet --disable-pip-version-check --upgrade pip
-	@"$(PEERS_BIN)/python" -m pip install -qq --disable-pip-version-check anomalib==$(ANOMALIB) --editable '.[demo]'
-	@touch $@
-
-peers: $(PEERS_STAMP)  ## measure anomalib's PaDiM and PatchCore beside the presets: make peers ARGS='--category bottle'; writes results/peers
-	@"$(PEERS_BIN)/python" tools/peers.py $(ARGS)
+peers: $(STAMP)  ## measure anomalib's PaDiM and PatchCore beside the presets: make peers ARGS='--category bottle'; writes results/peers
+	@"$(BIN)/python" tools/peers.py $(ARGS)
 
 readme: $(STAMP)  ## write README.md from nbs/index.ipynb
 	@"$(BIN)/python" tools/method_picture.py
@@ -84,4 +70,4 @@ docs: $(STAMP)  ## render the site with quarto (which must be installed) into _d
 	@PATH="$(BIN):$$PATH" "$(BIN)/nbdev_docs"
 
 clean:  ## remove the environment and everything that was made
-	rm -rf $(VENV) $(PEERS) _proc _docs build dist *.egg-info
+	rm -rf $(VENV) _proc _docs build dist *.egg-info

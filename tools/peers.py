@@ -502,7 +502,7 @@ def peers(argv=None):
     args, seed = parse(argv), preset('recommended').seed
     if args.only: check_choice(args.only, methods(), 'method')
     if (not args.only or of_anomalib(args.only)) and importlib.util.find_spec('anomalib') is None:
-        raise InputError('anomalib is not installed here: run `make peers`, which makes an environment with it')
+        raise InputError('anomalib is not installed here: run `make peers`, whose environment has it')
     train, test = RunSettings(limit=args.limit).limit or (None, None)   # which checks the numbers
     cat = limit(chosen_category(args.data_path, args.category, seed), train, test)
     weights = find_weights(BACKBONE, args.weights)
