@@ -90,6 +90,10 @@ def check_tables(folder):
     assert [r['method'] for r in ours] == ['recommended', 'paper, best for image', 'paper, best for pixel']*2
     assert {r['categories'] for r in ours} == {'1 of 15', '1 of 12'} and [r['pixels of'] for r in ours[:2]] == ['mask', 'input']
     assert [r['AUPIMO'] for r in means if r['method'] == 'PatchCore'] == ['67.2', '38.0'] and '98.43' in {r['image AUROC'] for r in means}
+    beside = rows_of(folder/'beside.csv')
+    assert [(r['category'], r['method']) for r in beside] == [(c, m) for c in ('bottle', 'fryum') for m in ('recommended', 'PaDiM', 'PatchCore', 'EfficientAD-M')]
+    assert [r['AUPIMO'] for r in beside if r['method'] == 'PaDiM'] == ['63.8', '1.5'] and {r['pixels of'] for r in beside} == {'mask'}
+    assert 'as busy as it was then' in (folder/'paper.html').read_text()
     assert all('ORACLE' not in r['method'] for name in ('means', 'fixed', 'phase2', 'worst') for r in rows_of(folder/f'{name}.csv'))
     oracle = rows_of(folder/'oracle.csv')
     assert len(oracle) == 2*2*3 and all('ORACLE' in r['method'] and 'test labels' in r['chosen'] and r['cov_reg'] for r in oracle)
