@@ -65,9 +65,9 @@ def test_a_search_computes_what_it_is_asked_for(painted_cells, tmp_path, call):
 
 
 def test_two_runs_are_compared(painted_cells, tmp_path, call):
-    "At the size of the masks, so that AUPIMO is there; one run kept its models and one did not, then both."
+    "At the size of the masks, so that AUPIMO is there; both runs kept their models, then one has none any more."
     common = ('wepadim_run', '--data_path', painted_cells, '--save_path', tmp_path, *SMALL, '--metric_resolution', 'mask', '--run_name')
-    for argv in (['a', '--save_model'], ['b', '--sigma', 6, '--save_model'], ['fewer', '--limit', 20, 8]): assert call(*common, *argv)[0] == 0
+    for argv in (['a', '--save_model'], ['b', '--sigma', 6, '--save_model'], ['fewer', '--limit', 20, 8], ['crop', '--input', 'crop', '--save_model']): assert call(*common, *argv)[0] == 0
     a, b = tmp_path/'a', tmp_path/'b'
     code, err, out = call('wepadim_compare', a, b)
     assert code == 0 and 'not decided' in out and 'AUPIMO' in out, err
@@ -76,7 +76,7 @@ def test_two_runs_are_compared(painted_cells, tmp_path, call):
     assert 'data:image/png' in page and {p.suffix for p in made.glob('*metrics*')} == {'.csv', '.tex', '.html'}
     rows = {r['metric']: r for r in csv.DictReader((made/f'{LITE}_cell_metrics.csv').open())}
     [x], [y] = ([json.loads(p.read_text()) for p in run.glob(f'{LITE}/categories/cell.json')] for run in (a, b))
-    assert float(rows['AUPIMO']['b - a']) == pytest.approx(100*(y['aupimo'] - x['aupimo']), abs=.02) and rows['AUPIMO']['low'] and not rows['pixel AUROC']['low']
+    assert float(rows['AUPIMO']['b - a']) == pytest.approx(100*(y['aupimo'] - x['aupimo']), abs=.02) and all(rows[m]['low'] and rows[m]['better'] for m in ('AUPIMO', 'pixel AUROC', 'pixel AP', 'pixel F1-max', 'AUPRO', 'AUPRO 0.05'))
     images = list(csv.DictReader((made/f'{LITE}_cell_images.csv').open()))
     assert len(images) == 14 and abs(float(images[0]['changed'])) >= abs(float(images[-1]['changed']))
     first = page
@@ -86,4 +86,11 @@ def test_two_runs_are_compared(painted_cells, tmp_path, call):
         assert code == 2 and len(err) == 1 and says in err[0], err
     import shutil
     shutil.rmtree(b/LITE/'models')
-    assert call('wepadim_compare', a, b)[0] == 0 and 'run b kept no models' in (made/'compare.html').read_text()
+    code, _, out = call('wepadim_compare', a, b)
+    assert code == 0 and out.count('run b kept no models') == 1 and 'run b kept no models' in (made/'compare.html').read_text()
+    assert {r['metric']: r['better'] for r in csv.DictReader((made/f'{LITE}_cell_metrics.csv').open())}['AUPRO'] == ''
+    code, _, out = call('wepadim_compare', a, tmp_path/'crop')
+    made, line = tmp_path/'compare_a_crop', 'they count different pixels: the whole image (a), the centre crop'
+    assert code == 0 and out.count(line) == 1 and line in (made/'compare.html').read_text()
+    rows = {r['metric']: r for r in csv.DictReader((made/f'{LITE}_cell_metrics.csv').open())}
+    assert rows['image AUROC']['low'] and rows['AUPRO']['b - a'] and not any(rows[m][k] for m in ('AUPRO', 'AUPIMO', 'pixel AUROC') for k in ('low', 'high', 'better'))
