@@ -251,6 +251,8 @@ def _run(path, parameters, progress, kernel):
         has_flags = 'options' in (parameters or {})
         raise _died(path, str(e), has_flags) from None
 
+
+# %% ../nbs/64_notebooks.ipynb #afb9ebb5
 @contextmanager
 def _executed(path, parameters=None, progress=False):
     "The executed notebook, to work with while its kernel ends."

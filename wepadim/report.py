@@ -146,7 +146,7 @@ def search_table(
     for configuration in found:
         row = dict(configuration['params'])
         row['wavelet_kept_subbands'] = '|'.join(row['wavelet_kept_subbands'])
-        asked = {key: m.label for key, m in METRICS.items() if f'avg_{key}' in configuration}
+        asked = {key: m.label for key, m in METRICS.items() if not m.searched and f'avg_{key}' in configuration}
         rows.append(row | percentages(configuration, {**_METRICS, **asked}, 'avg_'))
     return pd.DataFrame(rows)
 

@@ -121,13 +121,14 @@ RANKING_METRICS = tuple(key for key, m in METRICS.items() if m.ranks)
 def averaged(
     by_config:dict, # {key: (params, [result of a category])}
     asked=(), # Metrics beside the usual ones
+    rules=None, # From `mask_rules`
 )->list: # One {params, avg_img_auc and the other averages, class_results} a configuration
     "Every configuration with its averages over the categories that have the metric."
     rows = []
     computed = searched_metrics(asked)
     for p, results in by_config.values():
         means = {f'avg_{m}': mean_metric(results, m) for m in computed}
-        rows.append({'params': p, **means, 'class_results': results})
+        rows.append({'params': p, **means, 'metric_rules': rules, 'class_results': results})
     return rows
 
 # %% ../nbs/59_sweep.ipynb #b69d65b6
@@ -330,8 +331,6 @@ def run_search(
             shown.update()
             if on_pass: on_pass()
         done, failed, watch = _search_all(configs, run, names, folder/'passes', count)
-        found = averaged(_finished_only(by_config, done, failed), asked)
-        rules = mask_rules(base.input, base.image_size)
-        for row in found: row['metric_rules'] = rules
+        found = averaged(_finished_only(by_config, done, failed), asked, mask_rules(base.input, base.image_size))
         _write_summary(folder, base, found, done, failed, watch)
     return found
