@@ -11,7 +11,7 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as d:
         rc = Path(d)/'rc'
-        rc.write_text(f'[run]\nsource_pkgs = wepadim\nparallel = true\ndata_file = {d}/data\npatch = subprocess\nconcurrency = thread,multiprocessing\nsigterm = true\n[report]\nexclude_also =\n    if __name__ == .__main__.:\n')
+        rc.write_text(f'[run]\nsource_pkgs = wepadim\nparallel = true\ndata_file = {d}/data\npatch =\n  subprocess\n  _exit\nconcurrency = thread,multiprocessing\nsigterm = true\n[report]\nexclude_also =\n    if __name__ == .__main__.:\n')
         cover = [sys.executable, '-m', 'coverage']
         run = lambda *argv: subprocess.run([*cover, *argv], cwd=ROOT, env={**os.environ, 'COVERAGE_RCFILE': str(rc)}).returncode
         failed = [nb.name for nb in sorted((ROOT/'nbs').glob('[0-9]*.ipynb')) if run('run', 'tools/against_module.py', str(nb))]

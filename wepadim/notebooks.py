@@ -140,13 +140,14 @@ def _quieten():
 # %% ../nbs/64_notebooks.ipynb #78342a3d
 _QUIET = ['--log-level=CRITICAL', '--HistoryManager.hist_file=:memory:']
 _ready = []   # (a kernel that waits for its notebook, where it was started)
+_LEAVE = 'import os, weakref; weakref.finalize(os, os._exit, 0)'   # finalizers run in reverse: this is the last one
 
 def _here():
     "The folder, and what the library reads from the environment; imports set other variables."
     return os.getcwd(), {name: value for name, value in os.environ.items() if name.startswith('WEPADIM_')}
 
 def _ask_to_end(manager):
-    "Ask a kernel to end; it takes a second to do so."
+    "Ask a kernel to end."
     from jupyter_core.utils import run_sync
     run_sync(manager.request_shutdown)()
 
@@ -171,7 +172,7 @@ def start_kernel_ahead(
     _quieten()
     from jupyter_core.utils import run_sync
     manager = own_kernel()()
-    arguments = [*_QUIET, f'--IPKernelApp.exec_lines=import {modules}']
+    arguments = [*_QUIET, f'--IPKernelApp.exec_lines={_LEAVE}; import {modules}']
     run_sync(manager.start_kernel)(extra_arguments=arguments)
     _ready.append((manager, _here()))
     atexit.register(_end_waiting)
