@@ -164,6 +164,7 @@ def _end(manager, asked=False):
 def _end_waiting():
     while _ready: _end(_ready.pop()[0])
 
+# %% ../nbs/64_notebooks.ipynb #4bb3833d
 def start_kernel_ahead(
     modules:str='wepadim.phases, wepadim.report', # What it imports
 ):

@@ -131,7 +131,7 @@ def averaged(
         rows.append({'params': p, **means, 'metric_rules': rules, 'class_results': results})
     return rows
 
-# %% ../nbs/59_sweep.ipynb #b69d65b6
+# %% ../nbs/59_sweep.ipynb #a9966ad7
 def _categories_with(f:dict, metric:str)->int:
     "How many categories a configuration has a metric for."
     name = metric.removeprefix('avg_')
@@ -143,6 +143,7 @@ def _is_compared(name:str)->bool:
     metric = METRICS[name.removeprefix('avg_')]
     return metric.ranks or not metric.searched
 
+# %% ../nbs/59_sweep.ipynb #b69d65b6
 def best(
     found:list, # From `run_search`
     metric:str='avg_img_auc', # 'avg_img_auc', 'avg_pixel_auc' or 'avg_aupro'
