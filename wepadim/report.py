@@ -74,6 +74,8 @@ def find_results(
 # %% ../nbs/62_report.ipynb #53e3c46b
 _METRICS = {key: m.label for key, m in METRICS.items() if m.ranks}
 _IN_TABLE = {key: m.label for key, m in METRICS.items() if m.in_table}
+_UNSEARCHED = {key: m.label for key, m in METRICS.items() if not m.searched}   # by a search, unasked
+
 
 # %% ../nbs/62_report.ipynb #f4a18a88
 ORACLE = 'ORACLE: on test labels, an upper bound' # marks a row that is no result
@@ -146,7 +148,7 @@ def search_table(
     for configuration in found:
         row = dict(configuration['params'])
         row['wavelet_kept_subbands'] = '|'.join(row['wavelet_kept_subbands'])
-        asked = {key: m.label for key, m in METRICS.items() if not m.searched and f'avg_{key}' in configuration}
+        asked = {key: label for key, label in _UNSEARCHED.items() if f'avg_{key}' in configuration}
         rows.append(row | percentages(configuration, {**_METRICS, **asked}, 'avg_'))
     return pd.DataFrame(rows)
 
@@ -303,10 +305,9 @@ def show_categories(
     for i, metric in enumerate(table):
         middle = (i + .5)*width - .4
         ax.bar(x + middle, table[metric], width, label=metric, color=colours[metric])
-    names = [as_drawn(category) for category in table.index]
-    ax.set_xticks(x, names, rotation=30, ha='right')
+    ax.set_xticks(x, map(as_drawn, table.index), rotation=30, ha='right')
     ax.set(ylabel='%', ylim=(0, 125))   # room for the legend
-    ax.legend(loc='upper center', ncols=4, fontsize=7)
+    ax.legend(loc='upper center', ncols=4)
     return ax
 
 # %% ../nbs/62_report.ipynb #3b7fa950
