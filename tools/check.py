@@ -76,6 +76,14 @@ def temporary_paths(nbs):
     return [f'{p.name}: {outputs.title(c)}' for p, c in shown if any(outputs.TEMPORARY.search(str(o.get('text') or o.get('data', {}).get('text/plain', ''))) for o in c.outputs)]
 
 
+def cut_tables(nbs):
+    "Cells with a table that has lost a column, or the end of a text."
+    import nbformat
+    cut = re.compile(r'<t[hd][^>]*>[^<]*\.\.\.</t[hd]>')
+    shown = [(p, c) for p in sorted(nbs.rglob('*.ipynb')) if '.ipynb_checkpoints' not in p.parts for c in outputs.shown(nbformat.read(p, 4))]
+    return [f'{p.name}: {outputs.title(c)}' for p, c in shown if any(cut.search(o.get('data', {}).get('text/html', '')) for o in c.outputs)]
+
+
 def unclean(experiments):
     "Pages of experiments whose outputs name a commit with changes: nobody can get that code."
     return [p.name for p in sorted(experiments.glob('*.ipynb')) if '+changes' in p.read_text(encoding='utf-8')]
@@ -143,6 +151,7 @@ with tempfile.TemporaryDirectory() as d:   # a copy, so that checking changes no
     verdict('size of notebooks', [p.name for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts and p.stat().st_size > outputs.LIMIT], 'make their pictures smaller')
     verdict('outputs of their code', strange_outputs(ROOT/'nbs'), 'run these notebooks with `make outputs`, see CONTRIBUTING.md')
     verdict('paths of temporary folders', temporary_paths(ROOT/'nbs'), 'run these notebooks with `make outputs`')
+    verdict('whole tables', cut_tables(ROOT/'nbs'), "let pandas show all: pd.set_option('display.max_columns', None) or 'display.max_colwidth'")
     verdict('commits of experiments', unclean(ROOT/'nbs'/'experiments'), 'run them from a clean checkout, and take their outputs')
     verdict('cells that can be read', long_cells(ROOT/'nbs'), 'split them: at most 30 lines')
     verdict('one idea a line', dense(ROOT), 'see tools/density.py')
