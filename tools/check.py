@@ -1,5 +1,5 @@
 "Are the notebooks clean, their outputs those of their code, the library what the notebooks export, README what index.ipynb says, and can the docs be made?"
-import filecmp, shutil, subprocess, sys, tempfile
+import filecmp, re, shutil, subprocess, sys, tempfile
 from pathlib import Path
 
 import browser, density, outputs, pages, readme
@@ -27,7 +27,7 @@ def verdict(what, wrong, fix):
 
 def unlinked(proc):
     "Links of the pages, as the site gets them, to pages and files that are not there."
-    import nbformat, re
+    import nbformat
     pages = [(p, ''.join(c.source for c in nbformat.read(p, 4).cells if c.cell_type != 'code')) for p in proc.rglob('*.ipynb')]
     gone = [f'{p.name}: {t}' for p, text in pages for t in re.findall(re.escape(readme.REPO) + r'([^)#\s]+)', text) if not (ROOT/t).exists()]
     there = lambda p, t: (p.parent/t).exists() or (p.parent/t).with_suffix('.ipynb').exists() or (ROOT/'nbs'/'images') in (ROOT/'nbs'/p.relative_to(proc).parent/t).resolve().parents
@@ -112,7 +112,7 @@ def look(proc):
 
 def unfinished(proc):
     "Pages, as the site gets them, without a description, pictures without a text for those who do not see them, public names that are not shown."
-    import nbformat, re
+    import nbformat
     from wepadim._modidx import d as index
     wrong, shown = [], set()
     for p in sorted(proc.rglob('*.ipynb')):
