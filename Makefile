@@ -15,7 +15,7 @@ install: $(STAMP)  ## make the environment in .venv and install the project with
 # The stamp is written last, so an interrupted installation is done again; it is newer than
 # what decides the environment, so an unchanged one is used again.
 $(STAMP): settings.ini setup.py
-	@echo "making the environment in $(VENV) (once; about 6 GB with torch)"
+	@echo "making the environment in $(VENV) (once; about 7 GB with torch)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
 	@$(PYTHON) -m venv --clear $(VENV) || { echo "$(PYTHON) cannot make environments: install its venv package (Debian: apt install python3-venv)"; exit 2; }
 	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --upgrade pip

@@ -112,9 +112,9 @@ function layout(doc, width) {
 function content(doc) {
   const found = []
   for (const e of doc.images) {
-    const name = e.getAttribute('src')
+    const name = e.getAttribute('src') || ''
     if (!e.alt.trim()) found.push(`a picture without alt text: ${name}`)
-    if (e.naturalWidth > PICTURE && !name.startsWith('images/')) found.push(`${name} has ${e.naturalWidth} pixels; more than ${PICTURE} make its text small`)
+    if (e.naturalWidth > PICTURE && !/(^|\\/)images\\//.test(name)) found.push(`${name} has ${e.naturalWidth} pixels; more than ${PICTURE} make its text small`)
   }
   for (const e of doc.querySelectorAll('main p, main li, main td')) {
     const words = e.cloneNode(true)

@@ -6,6 +6,7 @@
 __all__ = ['mask_values', 'load_mask', 'mask_view', 'seen_mask', 'lost_regions', 'mask_rules']
 
 # %% ../nbs/05_masks.ipynb #c4298190
+from math import gcd
 import os
 
 import numpy as np
@@ -180,8 +181,10 @@ def mask_rules(
     wide, high = sides(size)
     of_input = f'masks brought to {wide} x {high} by nearest neighbours'
     of_mask = 'maps enlarged to each mask, bilinearly'
+    parts = gcd(wide, high)
+    shape = '' if wide == high else f' of {wide//parts}:{high//parts}'
     return dict(
         resolution=resolution,
-        view='the whole image' if input == 'whole' else 'the centre crop; what it cuts off does not count',
+        view='the whole image' if input == 'whole' else f'the centre crop{shape}; what it cuts off does not count',
         pixels=of_mask if resolution == 'mask' else of_input,
         defective=_DEFECTIVE)

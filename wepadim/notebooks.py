@@ -158,8 +158,8 @@ def _end(manager, asked=False):
     if not asked:
         if manager.has_kernel: run_sync(manager.shutdown_kernel)(now=True)
         return
-    run_sync(manager.finish_shutdown)()
-    run_sync(manager.cleanup_resources)()
+    try: run_sync(manager.finish_shutdown)()
+    finally: run_sync(manager.cleanup_resources)()
 
 def _end_waiting():
     while _ready: _end(_ready.pop()[0])

@@ -121,6 +121,15 @@ def _with_test(cat, images):
     if gone: raise InputError(f'{gone[0]} is not in the data any more')
     return replace(cat, test=[samples[image] for image in images])
 
+def _refuse_other_scores(file, images:list, scores):
+    "An `InputError` if an image scores otherwise than in the scores.csv of the run."
+    then = pd.read_csv(file, encoding='utf-8-sig').set_index('image')['score'].loc[images].to_numpy()
+    off = np.abs(scores - then)
+    worst = off.argmax()
+    if off[worst] <= .02*then.max(): return   # another machine may round otherwise
+    raise InputError(f'{file}: the score of {images[worst]} was {then[worst]:.4g} and is {scores[worst]:.4g}, '
+                     'so the image or the model has changed; run it again')
+
 def replay(
     folder, # results/<run>
     model:str, # The backbone
@@ -137,7 +146,9 @@ def replay(
     cat = _with_test(category(root, name, run['dataset_type'], settings.seed), images)
     truth = read_truth(cat, settings, 'large_masks' in run['accept'], run['metric_resolution'], detector.roi)
     paths = [s.path for s in cat.test]
-    maps = detector.predict(paths, run['test_batch_size'], progress=True).maps
+    p = detector.predict(paths, run['test_batch_size'], progress=True)
+    _refuse_other_scores(Path(folder)/model/'categories'/name/'scores.csv', list(images), p.scores)
+    maps = p.maps
     histograms = None if truth.masks is None else pixel_histograms(truth, maps)
     return Replay(detector, paths, maps, histograms)
 

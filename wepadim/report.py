@@ -84,7 +84,7 @@ _LABELS = ['data', 'run', 'best for', 'chosen', 'model', 'pixels of', 'view']
 def _chosen(config):
     "Who chose the settings of a run on test labels; '' if nobody did."
     source = config.get('best_from')
-    if source == 'published': return 'by the authors'
+    if source == 'published' or config.get('preset', '').startswith('published-'): return 'by the authors'
     selection = config['run'].get('selection')
     return ORACLE if source or selection == 'test_labels' else ''
 
