@@ -113,14 +113,7 @@ def kept_model(
     path = Path(folder)/model/'models'/name
     return path if path.is_dir() else None
 
-# %% ../nbs/72_replay.ipynb #1b4e2895
-def _with_test(cat, images):
-    "A category with these test images only, in this order."
-    samples = {relative_path(s.path, cat.root): s for s in cat.test}
-    gone = [image for image in images if image not in samples]
-    if gone: raise InputError(f'{gone[0]} is not in the data any more')
-    return replace(cat, test=[samples[image] for image in images])
-
+# %% ../nbs/72_replay.ipynb #6302b8dc
 def _refuse_other_scores(file, images:list, scores):
     "An `InputError` if an image scores otherwise than in the scores.csv of the run."
     then = pd.read_csv(file, encoding='utf-8-sig').set_index('image')['score'].loc[images].to_numpy()
@@ -129,6 +122,14 @@ def _refuse_other_scores(file, images:list, scores):
     if off[worst] <= .02*then.max(): return   # another machine may round otherwise
     raise InputError(f'{file}: the score of {images[worst]} was {then[worst]:.4g} and is {scores[worst]:.4g}, '
                      'so the image or the model has changed; run it again')
+
+# %% ../nbs/72_replay.ipynb #1b4e2895
+def _with_test(cat, images):
+    "A category with these test images only, in this order."
+    samples = {relative_path(s.path, cat.root): s for s in cat.test}
+    gone = [image for image in images if image not in samples]
+    if gone: raise InputError(f'{gone[0]} is not in the data any more')
+    return replace(cat, test=[samples[image] for image in images])
 
 def replay(
     folder, # results/<run>
