@@ -278,7 +278,7 @@ def compare_category(
     other = _other_pixels(of_a, of_b)
     table = image_differences(both, alike=not other)
     seen, why_not = _see_again(a, b, models, name, table.index)
-    pixels = tuple(one.histograms for one in seen.values()) or (None, None)
+    pixels = (None, None) if other or not seen else tuple(one.histograms for one in seen.values())
     draws = bootstrap(table, seed=(1024, crc32(name.encode())), pixels=pixels)   # each category has its own draws
     if other: draws = _of_images(draws)
     rows = pd.DataFrame(metric_rows(of_a, of_b, draws))

@@ -29,8 +29,8 @@ def _edges(truth:Truth, maps:np.ndarray, n:int)->torch.Tensor:
     "The scores between which bins lie, rising, float32."
     counted = np.zeros_like(truth.masks)
     counted[truth.known] = True if truth.inside is None else truth.inside
-    parts = maps[counted & ~truth.masks], maps[truth.masks]
-    found = [np.quantile(part, np.linspace(0, 1, n)) for part in parts if part.size]
+    good, bad = maps[counted & ~truth.masks], maps[truth.masks]
+    found = [np.quantile(part, np.linspace(0, 1, n)) for part in (good, bad) if part.size]
     return torch.from_numpy(np.unique(np.concatenate(found)).astype(np.float32))
 
 def _counts(mask:np.ndarray, amap:np.ndarray, inside, edges:torch.Tensor)->np.ndarray:
@@ -60,7 +60,7 @@ def pixel_histograms(
 
 # %% ../nbs/72_replay.ipynb #602d5244
 def _area(good:np.ndarray, bad:np.ndarray, limit:float=1.)->float:
-    "The area under what is found of `bad`, up to a false-positive rate, divided by that rate."
+    "The area under the part of `bad` that is found, over the false-positive rate up to a limit, divided by the limit."
     x = np.append(0, good.cumsum()/good.sum())
     y = np.append(0, bad.cumsum()/bad.sum())
     below = x < limit
@@ -159,13 +159,15 @@ def refuse_changed(
     result:dict, # Its result
     folder, # results/<run>, named in the error
 ):
-    "An `InputError` if the pixel AUROC is another one than that of the run."
-    if one.histograms is None: return
-    now = binned_metrics(one.histograms.sum(0)).get('pixel_auc')
-    then = result.get('pixel_auc')
-    if None in (now, then) or abs(now - then) < .002: return
-    raise InputError(f'{folder}: the pixel AUROC was {then:.4f} and is {now:.4f}, so images, masks or the model '
-                     'have changed; run it again')
+    "An `InputError` if a pixel metric is another one than that of the run."
+    now = {} if one.histograms is None else binned_metrics(one.histograms.sum(0))
+    for key in ('pixel_auc', 'pixel_ap', 'pixel_f1_max', 'aupro', 'aupro_05'):
+        then, again = result.get(key), now.get(key)
+        if then is again is None: continue
+        if None not in (then, again) and abs(again - then) < .005: continue
+        raise InputError(f'{folder}: {key} was {then} and is {again}, so images, masks or the model have changed; '
+                         'run it again')
+
 
 # %% ../nbs/72_replay.ipynb #6ea0bba8
 def overlay_figure(
