@@ -254,3 +254,23 @@ def random_directions(
     q, r = torch.linalg.qr(torch.from_numpy(normal))   # NumPy's threads and PyTorch's would wait for each other
     signs = r.diagonal().sign()   # with these, all directions are equally likely
     return (q*signs).float()
+
+# %% ../nbs/24_embedding.ipynb #7547c788
+@patch
+def projected(self:WaveletEmbedding,
+    maps, # One [B, C, H, W] a layer
+    directions:torch.Tensor, # [channels, d]
+)->torch.Tensor: # [B, P, d], float32
+    "The embedding times `directions`."
+    d = directions.shape[1]
+    out = self._room(maps, d).zero_()
+    rows = out.flatten(0, 1)   # a view
+    total = sum(self.depths)   # channels of a part, all layers together
+    before = 0                 # those of the layers before
+    for t, m in enumerate(maps):
+        c = m.shape[1]
+        for i, values in enumerate(self._layer(t, m).values()):
+            first = i*total + before
+            rows.addmm_(values.flatten(0, 1), directions[first:first + c])
+        before += c
+    return out

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ENGINES', 'PRECISIONS', 'has_bfloat16', 'check_engine', 'Colours', 'TorchEngine', 'openvino_values', 'openvino_image',
-           'OpenVinoEngine', 'make_engine']
+           'openvino_request', 'OpenVinoEngine', 'make_engine']
 
 # %% ../nbs/21_engines.ipynb #327b9423
 import re
@@ -42,9 +42,9 @@ def check_engine(
     on_gpu = device.type == 'cuda'
     if engine == 'openvino':
         if on_gpu: raise InputError('engine openvino runs on the CPU: leave --gpu_id out, or use --engine torch')
-        try: import openvino
-        except ImportError:
-            raise InputError("engine openvino: it is not installed; run `pip install 'wepadim[openvino]'`, "
+        try: import onnx, openvino   # a whole detector is written as ONNX first
+        except ImportError as e:
+            raise InputError(f"engine openvino: {e.name} is not installed; run `pip install 'wepadim[openvino]'`, "
                              'or use --engine torch') from None
     if precision == 'float32': return
     if on_gpu:
@@ -163,6 +163,21 @@ def _openvino_core():
     import openvino
     return openvino.Core()
 
+def openvino_request(
+    graph, # `openvino.Model`, or the bytes of an ONNX model
+    precision:str, # One of `PRECISIONS`
+): # OpenVINO's request; its `infer` runs the graph
+    "A graph, compiled for this CPU."
+    core = _openvino_core()
+    if isinstance(graph, bytes): graph = core.read_model(graph)
+    options = {
+        'INFERENCE_PRECISION_HINT': {'float32': 'f32', 'bfloat16': 'bf16'}[precision],
+        'INFERENCE_NUM_THREADS': torch.get_num_threads(),
+        'ENABLE_CPU_PINNING': False,
+        'PERFORMANCE_HINT': 'LATENCY'}
+    return core.compile_model(graph, 'CPU', options).create_infer_request()
+
+# %% ../nbs/21_engines.ipynb #ee15b65f
 class OpenVinoEngine:
     "Runs steps in OpenVINO, on the CPU."
     def __init__(self,
@@ -178,12 +193,7 @@ class OpenVinoEngine:
         pixels = ops.parameter([-1, height, width, 3], np.uint8)
         maps = openvino_values(self.net, openvino_image(pixels, self.net.colours))
         graph = openvino.Model([ops.transpose(m, [0, 2, 3, 1]) for m in maps], [pixels])
-        options = {
-            'INFERENCE_PRECISION_HINT': {'float32': 'f32', 'bfloat16': 'bf16'}[self.precision],
-            'INFERENCE_NUM_THREADS': torch.get_num_threads(),
-            'ENABLE_CPU_PINNING': False,
-            'PERFORMANCE_HINT': 'LATENCY'}
-        return _openvino_core().compile_model(graph, 'CPU', options).create_infer_request()
+        return openvino_request(graph, self.precision)
 
 # %% ../nbs/21_engines.ipynb #7662f938
 @patch
