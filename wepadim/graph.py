@@ -257,7 +257,6 @@ def view_values(
     x = image.op('Reshape', [0, 0, -1]).op('Transpose', perm=[0, 2, 1])   # [B, W x 3, H]
     x = reshaped(x, [0], all_columns, [-1])
     x = _shorter(x, w, *_span(w, h, input, wide, high), wide)   # [B, width, 3 x H]
-    x = reshaped(x, [0], [wide], [3], all_rows).op('Transpose', perm=[0, 3, 2, 1])
-    x = reshaped(x, [0], all_rows, [3*wide])
-    x = _shorter(x, h, *_span(h, w, input, high, wide), high)   # [B, height, 3 x width]
-    return x.op('Reshape', [0, high, 3, wide]).op('Transpose', perm=[0, 2, 1, 3])
+    x = reshaped(x, [0], [3*wide], all_rows).op('Transpose', perm=[0, 2, 1])
+    x = _shorter(x, h, *_span(h, w, input, high, wide), high)   # [B, height, width x 3]
+    return x.op('Reshape', [0, high, wide, 3]).op('Transpose', perm=[0, 3, 1, 2])

@@ -92,6 +92,4 @@ def distance_maps(
     "Distances on the grid to anomaly maps of the image: enlarged and smoothed."
     U, V = matrices
     rows = d.reshape(-1, *grid) @ V.T
-    maps = torch.empty(len(rows), len(U), len(V), device=d.device) if out is None else out
-    for some, few in zip(maps.split(4), rows.split(4)): some.copy_(U @ few)
-    return maps
+    return torch.matmul(U.float(), rows.float(), out=out)

@@ -91,9 +91,8 @@ def embedding_values(
             parts.append(_part(x, across[half_across, j].cpu(), down))
     if directions is None: joined = maps[0].graph.add('Concat', *parts, axis=1)
     else: joined = reduce(add, parts)
-    joined = joined.op('Transpose', perm=[3, 2, 0, 1])   # positions first: each has a Gaussian of its own
-    c = first if projection is None else projection.shape[1]
-    return joined.op('Reshape', [h*w, -1, c])
+    rows = joined.op('Transpose', perm=[0, 1, 3, 2]).op('Reshape', [0, 0, -1])   # [B, C, P]
+    return rows.op('Transpose', perm=[2, 0, 1])   # positions first: each has a Gaussian of its own
 
 # %% ../nbs/42_translate.ipynb #588ee085
 def _around(grid:tuple, r:int)->tuple: # (cells [P, (2r + 1)²], are they on the grid?)
