@@ -30,7 +30,9 @@ def _stacks(
     for shape, same in groupby(pictures, np.shape):
         same = list(same)
         n = max(1, _PIXELS//(shape[0]*shape[1]))
-        for i in range(0, len(same), n): yield np.stack(same[i:i + n])
+        for i in range(0, len(same), n):
+            few = same[i:i + n]
+            yield few[0][None] if len(few) == 1 else np.stack(few)   # one picture is not copied
 
 # %% ../nbs/46_exported.ipynb #c5fff31a
 def _tupled(x): return tuple(x) if isinstance(x, list) else x   # JSON has no tuples

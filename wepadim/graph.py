@@ -217,15 +217,12 @@ def _sums(x:Value, pixels:Value, weights:Value)->Value:
     "Weighted sums [B, G, M, k] of the rows of x [B, n, k], uint8: rounded, as bytes in float32."
     high = (weights*(1/_DIGIT)).op('Round')
     low = weights - high*_DIGIT
-    digits = high.op('Concat', low, axis=1)
-    part = x.op('Gather', pixels, axis=1).floats   # [B, G, K, k]
-    both = digits @ part
+    digits = high.op('Concat', low*(1/_DIGIT), axis=1)
+    both = digits @ x.floats.op('Gather', pixels, axis=1)   # [B, G, 2 M, k]
     high = both.op('Slice', [0], [_GROUP], [2])
     low = both.op('Slice', [_GROUP], [2*_GROUP], [2])
-    whole = (high*(1/_DIGIT)).op('Floor')
-    rest = (high - whole*_DIGIT)*_DIGIT + low + _DIGIT**2/2   # one half, for rounding
-    carried = (rest*_DIGIT**-2).op('Floor')
-    return (whole + carried).op('Clip', 0., 255.)
+    whole = high + (low + _DIGIT/2).op('Floor')   # one half, for rounding
+    return (whole*(1/_DIGIT)).op('Floor').op('Clip', 0., 255.)
 
 def _shorter(x:Value, n:Value, m:Value, first:Value, size:int)->Value:
     "`size` of the m rows that x [B, n, k] is brought to."

@@ -40,8 +40,8 @@ class WEPaDiM(Detector):
         preset:str='recommended', # One of `config.PRESETS`
         weights=None, # Backbone weights, see `backbone.find_weights`
         gpu_id:int=-1, # Which GPU; -1: the CPU
-        engine:str='torch', # What runs the network: torch or openvino
-        precision:str='float32', # Of the network: float32 or bfloat16
+        engine:str='torch', # What computes: torch or openvino
+        precision:str='float32', # How exactly: float32 or bfloat16
         memory_budget:float=2.75, # The most memory that fitting may need, in GiB; what does not fit goes into a temporary file
         roi=None, # Where to look: a mask file, an array [H, W] or a `Roi`; None: everywhere
         **changes, # Single settings that win over the preset's
@@ -322,8 +322,8 @@ def save(self:WEPaDiM,
 def load(cls:WEPaDiM,
     path, # The folder that `save` wrote
     gpu_id:int=-1, # Which GPU; -1: the CPU
-    engine:str='torch', # What runs the backbone: torch or openvino
-    precision:str='float32', # Of the backbone: float32 or bfloat16
+    engine:str='torch', # What computes: torch or openvino
+    precision:str='float32', # How exactly: float32 or bfloat16
 )->WEPaDiM: # Fitted, with bit-identical scores on the same kind of machine
     "Load a saved model. An `InputError` says what is wrong with the files."
     path = Path(path)

@@ -121,7 +121,10 @@ def _back(grid:tuple, r:int, inside)->np.ndarray: # [P, (2r + 1)²]
     return np.where(there, seen, own[:, None])
 
 # %% ../nbs/42_translate.ipynb #2caf2373
-def _squares(x:Value)->Value: return x.op('ReduceSumSquare', axes=[2], keepdims=0)
+def _squares(x:Value)->Value:
+    "The squared lengths of vectors [p, K, C]."
+    lengths = x.op('ReduceL2', axes=[2], keepdims=0)   # one loop in every engine; a sum of squares is two in OpenVINO
+    return lengths*lengths
 
 def _triangles(W)->list: # [(rows, number of channels)]
     "The rows of W [p, R, C] in two halves, each with the channels that it needs; in one, if W is no triangle."
