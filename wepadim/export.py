@@ -95,8 +95,9 @@ def _trial_pictures(model)->list: # Arrays [H, W, 3]
 def _compare(model, exported, out):
     "An `InputError` if a file does not say what its detector says."
     pictures = _trial_pictures(model)
-    ours = (model._score(*batch) for batch in model._embeddings(pictures, 1))   # not in one program, which would be the file's
-    for ours, theirs in zip(ours, exported.stream(pictures, 1)):
+    embeddings = model._embeddings(pictures, 1)   # and their distances in PyTorch, whatever runs the detector
+    for (items, e), theirs in zip(embeddings, exported.stream(pictures, 1)):
+        ours = model._score(items, e)
         top = model.scale[1] if model.scale else np.ptp(ours.maps)   # what decides lies about here
         off = (abs(theirs.maps - ours.maps)/np.maximum(ours.maps, top)).max()
         if off < .01: continue   # more than rounding

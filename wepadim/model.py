@@ -61,7 +61,6 @@ class WEPaDiM(Detector):
         self.thresholds = {}       # `Threshold` for 'image' and 'pixel'
         self.threshold = None      # the score from which on an image is an alarm
         self.scale = None          # the range of heat maps
-        self._compiled = None      # (what was fitted, the program), see `_program`
 
 # %% ../nbs/43_model.ipynb #c9689d6e
 @patch
@@ -77,12 +76,7 @@ def _prepare(self:WEPaDiM):
     self.projection = None if projection is None else projection.to(self.device)
     matrices = map_matrices(self.embedding.grid, s.image_size, s.sigma, s.smoothing)
     self._matrices = [torch.tensor(m, device=self.device) for m in matrices]
-
-@patch
-def _shape(self:WEPaDiM)->tuple: # (P, C)
-    "How many vectors an image has, and of how many numbers."
-    channels = sum(self.embedding.channels.values())
-    return prod(self.embedding.grid), min(channels, self.settings.n_features or channels)
+    self._compiled = None, None   # what was fitted, and its `_program`
 
 @patch
 def _look_at(self:WEPaDiM, roi):
@@ -93,6 +87,7 @@ def _look_at(self:WEPaDiM, roi):
     self._focus = None if roi is None else Focus(roi, self.embedding.grid, self._matrices)
     self._inside = None if roi is None else self._focus.cells   # whose Gaussians count
 
+# %% ../nbs/43_model.ipynb #fef392e9
 @patch
 def __repr__(self:WEPaDiM):
     s = self.settings
@@ -133,6 +128,12 @@ def _embeddings(self:WEPaDiM, *stream):
     for items, x in self._views(*stream): yield items, self.embed(x)
 
 # %% ../nbs/43_model.ipynb #1ab2a532
+@patch
+def _shape(self:WEPaDiM)->tuple: # (P, C)
+    "How many vectors an image has, and of how many numbers."
+    channels = sum(self.embedding.channels.values())
+    return prod(self.embedding.grid), min(channels, self.settings.n_features or channels)
+
 @patch
 def _room(self:WEPaDiM, n, n_more=0, gaussians=1):
     "The memory plan for so many Gaussians of n images, and the embeddings of `n_more` others."
@@ -209,6 +210,16 @@ def _fit_to(self:WEPaDiM, X, working, batch_size):
     self._calibrate(d, batch_size)
     return self
 
+# %% ../nbs/43_model.ipynb #098fa242
+@patch
+def _program(self:WEPaDiM):
+    "The detector as one program of OpenVINO, compiled once after a fit; None if its distances need PyTorch."
+    g = self.gaussian
+    if self.backbone.engine != 'openvino' or g.W.dtype != torch.float32: return None
+    fitted = g, self._focus
+    if self._compiled[0] != fitted: self._compiled = fitted, compiled_detector(self)
+    return self._compiled[1]
+
 # %% ../nbs/43_model.ipynb #c89e92ae
 @patch
 def stream(self:WEPaDiM,
@@ -225,15 +236,6 @@ def stream(self:WEPaDiM,
         else: yield self._score(items, self.embed(x))
 
 @patch
-def _program(self:WEPaDiM):
-    "The detector as one program of OpenVINO, compiled once after a fit; None if its distances need PyTorch."
-    g = self.gaussian
-    if self.backbone.engine != 'openvino' or g.W.dtype != torch.float32: return None
-    fitted = g, self._focus
-    if self._compiled is None or self._compiled[0] != fitted: self._compiled = fitted, compiled_detector(self)
-    return self._compiled[1]
-
-@patch
 def _score(self:WEPaDiM, items, e):
     "The `Prediction` of embeddings [B, P, C]."
     s = self.settings
@@ -243,6 +245,7 @@ def _score(self:WEPaDiM, items, e):
     scores = image_scores(maps)
     return self.judged(items, scores.cpu().numpy(), maps.cpu().numpy())
 
+# %% ../nbs/43_model.ipynb #aba127f7
 @patch
 def _score_all(self:WEPaDiM, items, Y, batch_size):
     "The `Prediction` of embeddings [N, P, C] that were kept."
