@@ -158,7 +158,7 @@ def _squared(g, at:slice, vectors:Value, origin, centred:bool)->Value:
     return (_squares(vectors) - d2).op('Max', 0.)/float(g.eps)   # rounding must not make it negative
 
 # %% ../nbs/42_translate.ipynb #fc2c42d2
-_AT_ONCE = 128 # Gaussians in one product: each takes the vectors of its window
+_AT_ONCE = 64 # Gaussians in one product: each takes the vectors of its window
 
 def distance_values(
     gaussian, # `Gaussian`
