@@ -64,6 +64,7 @@ def _merged(good, bad):
     n = len(good)
     below = 0
     for i in range(len(bad)):
+        while below + 8 < n and good[below + 7] < bad[i]: below += 8   # most steps are long
         while below < n and good[below] < bad[i]: below += 1
         up_to = below
         if i > 0 and bad[i] == bad[i - 1]: up_to = n - above[i - 1]
