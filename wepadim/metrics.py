@@ -39,7 +39,9 @@ def area(
     weights=None, # [n], float64, of the defective ones as given; None: equal
 )->float: # 0..1, normalised by `limit`
     "The exact area under the ROC curve up to a false-positive rate."
-    if weights is None and limit == 1: return 1 - (r.above.mean() + r.at.mean())/(2*r.n_good)
+    if weights is None and limit == 1:
+        higher = (r.above.mean() + r.at.mean())/2   # ties count half
+        return 1 - higher/r.n_good
     weights = np.ones(len(r.bad)) if weights is None else np.asarray(weights)
     gained = _gained(r.above, r.at, r.order, r.n_good, float(limit), weights)
     return min(max(gained/weights.sum()/limit, 0.), 1.)   # rounding can leave 0..1 by a last digit
