@@ -37,7 +37,7 @@ class WEPaDiM(Detector):
     def __init__(self,
         settings:Settings|None=None, # What the detector is; None: made from `preset` and `changes`
         *,
-        preset:str='recommended', # One of `config.PRESETS`
+        preset:str|None=None, # One of `config.PRESETS`; None: recommended
         weights=None, # Backbone weights, see `backbone.find_weights`
         gpu_id:int=-1, # Which GPU; -1: the CPU
         engine:str='torch', # What computes: torch or openvino
@@ -46,10 +46,10 @@ class WEPaDiM(Detector):
         roi=None, # Where to look: a mask file, an array [H, W] or a `Roi`; None: everywhere
         **changes, # Single settings that win over the preset's
     ):
-        if settings and changes:
-            names = ', '.join(changes)
+        if settings and (changes or preset):
+            names = ', '.join(changes or ['preset'])
             raise InputError(f"settings given both as an object and by name ({names}): give one or the other")
-        self.settings = settings or from_preset(preset, **changes)
+        self.settings = settings or from_preset(preset or 'recommended', **changes)
         self.given = self.settings   # `fit` may add a range of pixel values to `settings`
         self.device = pick_device(gpu_id)
         self.memory_budget = memory_budget
