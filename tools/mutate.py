@@ -43,7 +43,7 @@ BREAKS = [
     ('translate', "there &= inside[_near(grid, r)]", "there |= inside[_near(grid, r)]", 'test_export.py'),
     ('translate', "lambda x: x.op('Clip', 0., 6.)", "lambda x: x.op('Relu')", 'test_export.py'),
     ('watch', "if path in results and not _is_same(path, file):", "if path in results and not path:", 'test_watch.py'),
-    ('evaluate', "paths[first:first + batch_size]", "paths[:batch_size]", 'test_judge.py'),
+    ('model', "items[first:first + batch_size]", "items[:batch_size]", 'test_judge.py'),
     ('thresholds', "k = int(np.ceil((n + 1)*(1 - rate)))", "k = int(np.ceil((n + 1)*(1 - 2*rate)))", 'test_trust.py'),
     ('choosing', "lowest = max(scores.values()) - tolerance", "lowest = max(scores.values()) + tolerance", 'test_trust.py'),
     ('grams', "torch.minimum(here, spread(d), out=here)", "torch.maximum(here, spread(d), out=here)", 'test_phases.py'),

@@ -229,7 +229,7 @@ class RunSettings(_Strict):
     test_batch_size: int = _field(32, 'images in a test batch', ge=1, le=4096)
     gpu_id: int = _field(-1, 'which GPU; -1: the CPU', ge=-1)
     engine: _Engine = _field('torch', 'what computes: torch, or openvino, which is faster on CPUs')
-    precision: _Precision = _field('float32', 'of the backbone: float32, or bfloat16, faster where the CPU has AMX')
+    precision: _Precision = _field('float32', 'how exactly: float32, or bfloat16, faster where the CPU has AMX')
     memory_budget: float = _field(2.75, 'memory for a fit or a search, in GiB; the rest is in files', gt=0, le=1024)
     workers: _Workers = _field(1, 'processes that share the work, or the address of a Dask scheduler, tcp://host:port')
     accept: _Accept = _field((), 'no error for large_masks, which cover more than half of an image, '

@@ -7,6 +7,7 @@ __all__ = ['UINT8', 'FLOAT', 'INT64', 'BOOL', 'package', 'Value', 'Graph', 'onnx
 
 # %% ../nbs/41_graph.ipynb #dff5fb2f
 from functools import lru_cache
+from hashlib import sha256
 from importlib import import_module
 
 import numpy as np
@@ -74,7 +75,7 @@ class Graph:
     "The nodes and constants of a graph, as far as it is written."
     def __init__(self):
         self.nodes = []       # (kind, names of inputs, name, options)
-        self.constants = {}   # {(type, shape, content): (name, array)}
+        self.constants = {}   # {(type, shape, hash of the content): (name, array)}
 
     def input(self,
         name:str, # Of the value
@@ -87,7 +88,7 @@ class Graph:
     )->Value:
         "A value that is known."
         array = _constant(x)
-        key = array.dtype.str, array.shape, array.tobytes()
+        key = array.dtype.str, array.shape, sha256(array).digest()
         name, _ = self.constants.setdefault(key, (f'constant_{len(self.constants)}', array))
         return Value(self, name)
 

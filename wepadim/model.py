@@ -160,8 +160,7 @@ def _calibrate(self:WEPaDiM, d, batch_size):
         pixels.append(sample)
     self.train_scores = torch.cat(scores).cpu().numpy()
     pixels = torch.cat(pixels).cpu().numpy()
-    rate = self.settings.false_alarm_rate
-    seed = self.settings.seed
+    rate, seed = self.settings.false_alarm_rate, self.settings.seed
     image = find_threshold(self.train_scores, rate, seed)
     pixel = pixel_threshold(pixels, rate, seed)
     if self.roi: pixel = replace(pixel, value=max(pixel.value, 1e-30))   # outside, maps are 0 and never an alarm
@@ -201,6 +200,7 @@ def fit(self:WEPaDiM,
 def _fit_to(self:WEPaDiM, X, working, batch_size):
     "Fit to the embeddings [N, P, C] of good images, with so many GiB of working memory."
     self.gaussian = None   # frees the Gaussians of an earlier fit: there is room for one
+    self._compiled = None, None
     self.train_scores = self.threshold = self.scale = None
     self.thresholds = {}
     self.gaussian = fit_gaussian(X, self.embedding.grid, self.settings, working, inside=self._inside)
@@ -211,11 +211,14 @@ def _fit_to(self:WEPaDiM, X, working, batch_size):
     return self
 
 # %% ../nbs/43_model.ipynb #098fa242
+_LARGEST = 2**28 # bytes of W: OpenVINO needs four times as much for it
+
 @patch
 def _program(self:WEPaDiM):
     "The detector as one program of OpenVINO, compiled once after a fit; None if its distances need PyTorch."
     g = self.gaussian
-    if self.backbone.engine != 'openvino' or g.W.dtype != torch.float32: return None
+    large = g.W.nbytes > _LARGEST or g.W.dtype != torch.float32
+    if self.backbone.engine != 'openvino' or large: return None
     fitted = g, self._focus
     if self._compiled[0] != fitted: self._compiled = fitted, compiled_detector(self)
     return self._compiled[1]
@@ -230,10 +233,9 @@ def stream(self:WEPaDiM,
     "Yield one `Prediction` a batch."
     if self.gaussian is None:
         raise InputError("this WEPaDiM is not fitted: call fit(images) or WEPaDiM.load(path) first")
-    whole = self._program()
     for items, x in self._views(as_images(images), batch_size, progress, 'scoring'):
-        if whole: yield self.judged(items, *whole(x))
-        else: yield self._score(items, self.embed(x))
+        program = self._program()   # asked for each batch: between two, the detector may be fitted again
+        yield self.judged(items, *program(x)) if program else self._score(items, self.embed(x))
 
 @patch
 def _score(self:WEPaDiM, items, e):
@@ -340,8 +342,7 @@ def load(cls:WEPaDiM,
         model._look_at(unpack_roi(tensors['roi'], meta['roi'], geometry, path))
     model.backbone.source = meta['weights']
     model.backbone.sha256 = meta['weights_sha256']
-    shape = model._shape()
-    model.gaussian = gaussian_from(tensors, meta, path, shape, model.device)
+    model.gaussian = gaussian_from(tensors, meta, path, model._shape(), model.device)
     model.threshold = meta['threshold']
     for name, t in meta['thresholds'].items(): model.thresholds[name] = Threshold(**t)
     if meta['scale']: model.scale = tuple(meta['scale'])

@@ -211,6 +211,8 @@ def scored_values(
     return amap.op('ReduceMax', axes=[1, 2], keepdims=0), amap
 
 # %% ../nbs/42_translate.ipynb #677b89d1
+_IMAGES = 8 # at once: with more, OpenVINO rounds otherwise in bfloat16, and a score would depend on the batch
+
 def compiled_detector(
     detector, # A fitted `WEPaDiM`
 ): # Function of images [B, 3, height, width], uint8, that returns scores [B] and maps [B, height, width], float32
@@ -223,6 +225,10 @@ def compiled_detector(
     graph = onnx_model(image.graph, dict(image=(UINT8, ['batch', high, wide, 3])), outputs)
     request = openvino_request(graph.SerializeToString(), detector.backbone.precision)
     def run(x):
-        found = request.infer([x.permute(0, 2, 3, 1).contiguous().numpy()])   # no copy if channels last
-        return found['score'], found['map']
+        images = x.permute(0, 2, 3, 1).contiguous().numpy()   # no copy if channels last
+        found = []
+        for first in range(0, len(images), _IMAGES):
+            few = request.infer([images[first:first + _IMAGES]])
+            found.append((few['score'], few['map']))
+        return tuple(map(np.concatenate, zip(*found)))
     return run
