@@ -70,13 +70,13 @@ def _walked(bad, at):
     total = 0.
     best = 0.
     where = n - 1
-    above = 0   # true alarms at the next higher threshold
+    previous = 0   # true alarms at the next higher threshold
     for i in range(n - 1, -1, -1):
         if i > 0 and bad[i] == bad[i - 1]: continue
         true = n - i
         alarms = true + at[i]
-        total += (true - above)*true/alarms
-        above = true
+        total += (true - previous)*true/alarms
+        previous = true
         f1 = 2*true/(alarms + n)
         if f1 > best:
             best = f1
@@ -85,7 +85,7 @@ def _walked(bad, at):
 
 # %% ../nbs/33_metrics.ipynb #75ed5c09
 class Precision(NamedTuple):
-    "What is known of the alarms of a ranking."
+    "Average precision, F1-max and its threshold."
     mean: float # average precision
     f1_max: float # the best F1
     threshold: float # the highest one that gives it
@@ -235,7 +235,7 @@ def alarm_metrics(
     labels, # [n], 0 good, 1 defective
     alarms, # [n], bool: score >= threshold; None: the model has no threshold
 )->dict: # The alarm metrics of `METRICS`, and the reasons of those that are null
-    "Recall and false-alarm rate at the threshold that the model ships."
+    "Recall and false-alarm rate at the threshold that is stored with the model."
     if alarms is None: return {**_metrics_of('alarm', None), 'alarm_reason': 'the model has no threshold'}
     bad = np.asarray(labels, bool)
     alarms = np.asarray(alarms, bool)

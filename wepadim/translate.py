@@ -211,7 +211,7 @@ def scored_values(
     return amap.op('ReduceMax', axes=[1, 2], keepdims=0), amap
 
 # %% ../nbs/42_translate.ipynb #677b89d1
-_IMAGES = 8 # at once: with more, OpenVINO rounds otherwise in bfloat16, and a score would depend on the batch
+_IMAGES = 8 # at once: with more, OpenVINO rounds differently in bfloat16, and a score would depend on the batch
 
 def compiled_detector(
     detector, # A fitted `WEPaDiM`
