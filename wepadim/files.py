@@ -8,12 +8,13 @@ __all__ = ['FORMATS', 'ENDINGS', 'ARRAYS', 'is_picture', 'looks_like_picture', '
            'read_picture']
 
 # %% ../nbs/02_files.ipynb #dc242bcf
-import os
+import os, struct
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from imagecodecs import SpngError, spng_decode
 from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
 
@@ -172,6 +173,43 @@ def from_array(
     if a.dtype.kind not in 'uif': raise InputError(f'type {a.dtype}: expected {ARRAYS}')
     return DeepValues(a)
 
+# %% ../nbs/02_files.ipynb #2e65540e
+_PNG = b'\x89PNG\r\n\x1a\n'
+_CHUNKS = {b'IHDR', b'IDAT', b'IEND', b'pHYs', b'gAMA', b'cHRM', b'sRGB', b'sBIT', b'iCCP', b'tIME'} # change no pixel
+
+def _chunks(
+    data:bytes, # A PNG file
+)->list: # [bytes]
+    "The names of the chunks of a PNG file, in their order."
+    names = []
+    start = len(_PNG)
+    while start + 12 <= len(data):
+        length = int.from_bytes(data[start:start + 4], 'big')
+        names.append(data[start + 4:start + 8])
+        start += length + 12   # length, name and checksum take 4 bytes each
+    return names
+
+def _is_plain(
+    data:bytes, # A PNG file
+)->bool:
+    "Is it RGB or grey, with 8 bits a channel, and nothing beside its pixels?"
+    names = _chunks(data)
+    if names[:1] != [b'IHDR'] or names[-1] != b'IEND' or set(names) - _CHUNKS: return False
+    width, height, bits, colours, _, _, interlaced = struct.unpack_from('>IIBBBBB', data, 16)
+    if bits != 8 or colours not in (0, 2) or interlaced: return False
+    return width*height <= Image.MAX_IMAGE_PIXELS
+
+def _plain_png(
+    path, # An image file
+)->Image.Image|None: # None: Pillow has to read it
+    "The picture in a plain PNG file, grey or RGB."
+    with open(path, 'rb') as file:
+        if file.read(len(_PNG)) != _PNG: return None
+        data = _PNG + file.read()
+    if not _is_plain(data): return None
+    try: return Image.fromarray(spng_decode(data))
+    except SpngError: return None   # Pillow says what is wrong
+
 # %% ../nbs/02_files.ipynb #b9d8ceea
 def called(
     source, # Anything `read_picture` takes
@@ -198,6 +236,8 @@ def _from_pillow(im:Image.Image):
     return deep_values(im) or to_rgb(ImageOps.exif_transpose(im))
 
 def _from_file(path, enough:int|None):
+    plain = _plain_png(path)
+    if plain: return to_rgb(plain)
     with open_picture(path) as im:
         if enough: im.draft(None, (enough, enough))
         deep = deep_values(im)
