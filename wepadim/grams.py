@@ -17,10 +17,9 @@ from .window import around, bordered, spread, without_border
 
 # %% ../nbs/52_grams.ipynb #a7b0cf72
 @compiled
-def _centred(Z, n):
-    "The same as below, in one go; an array [N + M, p, C]."
+def _centre(Z, n, z):
+    "The same as below, in one go, from an array [N + M, p, C] into one of [p, N + M, C]."
     every, p, c = Z.shape
-    z = np.empty((p, every, c))
     mean = np.empty(c)
     for k in range(p):
         mean[:] = 0
@@ -29,18 +28,22 @@ def _centred(Z, n):
         mean /= n
         for i in range(every):
             for j in range(c): z[k, i, j] = Z[i, k, j] - mean[j]
-    return z
 
 # %% ../nbs/52_grams.ipynb #6eeac47d
 def band_grams(
     Z:torch.Tensor, # [N + M, p, C], float32: training and then test vectors of one band at p positions
     n:int, # N
-)->tuple: # G = [K k], [p, N, N + M]; norm [p, 1, M]; float64
+    dtype=torch.float64, # Of the results
+)->tuple: # G = [K k], [p, N, N + M]; norm [p, 1, M]
     "Inner products of one sub-band, centred on the training mean."
-    if Z.device.type == 'cpu': z = torch.from_numpy(_centred(Z.numpy(), n))
+    vectors = Z.transpose(0, 1)
+    if Z.device.type == 'cpu':
+        z = torch.empty(vectors.shape, dtype=dtype)
+        _centre(Z.numpy(), n, z.numpy())
     else:
-        z = Z.transpose(0, 1).to(torch.float64, memory_format=torch.contiguous_format)
+        z = vectors.to(torch.float64, memory_format=torch.contiguous_format)
         z -= z[:, :n].mean(1, keepdim=True)
+        z = z.to(dtype)
     G = z[:, :n] @ z.mT
     norm = torch.linalg.vector_norm(z[:, n:], dim=-1).square_()
     return G, norm[:, None]
@@ -118,6 +121,7 @@ def distances(
     n:int, # N
     wanted, # (sub-band set, cov_reg) pairs
     budget:float=0.5, # Working memory, in GiB
+    dtype=torch.float64, # Of the computation
 )->dict: # {(sub-band set, cov_reg): [M, P]}, float64, squared
     "The squared Mahalanobis distances of many configurations from one pass over the positions."
     m, p, widest, device = _sizes(Z, n)
@@ -125,7 +129,7 @@ def distances(
     out = _far(wanted, (m, p), device)
     for start in range(0, p, step):
         here = slice(start, start + step)
-        grams = {band: band_grams(z[:, here], n) for band, z in Z.items()}
+        grams = {band: band_grams(z[:, here], n, dtype) for band, z in Z.items()}
         for pair, d in from_grams(grams, n, out): out[pair][:, here] = d.T
     return out
 

@@ -17,7 +17,7 @@ from .alarms import (
     Alarms, Undefined, false_alarm_rate, image_overlaps, presorted_bad, presorted_good, recall, why_undefined)
 from .loops import compiled
 from .pixels import PixelLabels, region_weights
-from .ranking import Ranking, rank, rank_pixels
+from .ranking import Ranking, rank, rank_levels, rank_pixels
 
 # %% ../nbs/33_metrics.ipynb #3483e9ba
 @compiled
@@ -39,10 +39,11 @@ def area(
     weights=None, # [n], float64, of the defective ones as given; None: equal
 )->float: # 0..1, normalised by `limit`
     "The exact area under the ROC curve up to a false-positive rate."
+    count = np.full(len(r.bad), r.count)
     if weights is None and limit == 1:
-        higher = (r.above.mean() + r.at.mean())/2   # ties count half
-        return 1 - higher/r.n_good
-    weights = np.ones(len(r.bad)) if weights is None else np.asarray(weights)
+        higher = (count*(r.above + r.at)).sum()/2   # ties count half
+        return float(1 - higher/count.sum()/r.n_good)
+    weights = np.asarray(count if weights is None else weights, np.float64)
     gained = _gained(r.above, r.at, r.order, r.n_good, float(limit), weights)
     return min(max(gained/weights.sum()/limit, 0.), 1.)   # rounding can leave 0..1 by a last digit
 
@@ -64,16 +65,17 @@ def auroc(
 
 # %% ../nbs/33_metrics.ipynb #1fb9e7b0
 @compiled
-def _walked(bad, at):
+def _walked(bad, at, count):
     "Average precision, the best F1, and where it is; of several, the one with the highest score."
-    n = len(bad)
+    n = count.sum()
     total = 0.
     best = 0.
-    where = n - 1
-    previous = 0   # true alarms at the next higher threshold
-    for i in range(n - 1, -1, -1):
+    where = len(bad) - 1
+    true = 0       # true alarms
+    previous = 0   # those at the next higher threshold
+    for i in range(len(bad) - 1, -1, -1):
+        true += count[i]
         if i > 0 and bad[i] == bad[i - 1]: continue
-        true = n - i
         alarms = true + at[i]
         total += (true - previous)*true/alarms
         previous = true
@@ -94,7 +96,7 @@ def precision(
     r:Ranking, # Of the defective ones among the good ones
 )->Precision:
     "Average precision and the best F1 of a ranking."
-    mean, f1_max, where = _walked(r.bad, r.at)
+    mean, f1_max, where = _walked(r.bad, r.at, np.full(len(r.bad), r.count))
     return Precision(mean, f1_max, float(r.bad[where]))
 
 # %% ../nbs/33_metrics.ipynb #73817712
@@ -245,18 +247,23 @@ def alarm_metrics(
 def pixel_curve(
     truth:PixelLabels, # Of the masks; its `reason` is None
     maps, # [n, H, W], float: an array or a tensor
+    exact:bool=True, # False: on a CPU, to about seven digits (`rank_levels`)
 )->Curve:
     "What pixel metrics are computed from, as float32, over all pixels of the test images whose masks are known."
     scores = truth.flat(maps)
+    if not exact and scores.device.type == 'cpu':
+        found = rank_levels(scores, truth.where, truth.weights)
+        if found: return Curve(*found, truth, scores)
     ranking = rank_pixels(scores, truth.where)   # one ranking for all metrics
     return Curve(ranking, truth.weights, truth, scores)
 
 def pixel_metrics(
     masks, # [n, H, W], bool, of all test images (good ones: empty), or a `PixelLabels`; None: the data set has no masks
     maps, # [n, H, W], float: an array or a tensor; or the `Curve` of them
+    exact:bool=True, # As in `pixel_curve`
 )->dict: # The pixel metrics of `METRICS`, and pixel_reason if they are null
     "The pixel-level metrics."
     truth = masks if isinstance(masks, PixelLabels) else PixelLabels(masks)
     if truth.reason: return {**_metrics_of('pixel', None, truth.metrics), 'pixel_reason': truth.reason}
-    curve = maps if isinstance(maps, Curve) else pixel_curve(truth, maps)
+    curve = maps if isinstance(maps, Curve) else pixel_curve(truth, maps, exact)
     return _metrics_of('pixel', curve, truth.metrics)

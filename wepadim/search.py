@@ -83,7 +83,7 @@ def _variance_by_rows(emb, train, test, each):
     return variance
 
 # %% ../nbs/53_search.ipynb #95a50b3a
-def _distances_by_rows(configs, emb, train, test, budget, each)->dict:
+def _distances_by_rows(configs, emb, train, test, budget, each, dtype)->dict:
     "{`distance_key`: distances}, from one row of the grid after the other."
     n, m = len(train[0]), len(test[0])
     height, width = emb.grid
@@ -92,19 +92,19 @@ def _distances_by_rows(configs, emb, train, test, budget, each)->dict:
     found = {pair: torch.empty(m, height, width, dtype=torch.float64) for pair in pairs.values()}
     def fill(row):
         Z = embed_row(emb, row, train, test)
-        for pair, d in distances(Z, n, found, budget).items(): found[pair][:, row] = d
+        for pair, d in distances(Z, n, found, budget, dtype).items(): found[pair][:, row] = d
     for _ in each(fill, range(height)): continue   # wait for all rows
     return {key: found[pair].flatten(1) for key, pair in pairs.items()}
 
 # %% ../nbs/53_search.ipynb #ca55ac82
-def _summed_distances(configs, Z, n, grid, budget)->dict:
+def _summed_distances(configs, Z, n, grid, budget, dtype)->dict:
     "{`distance_key`: distances} of the plain configurations, from sums of Grams."
     channels = {band: z.shape[-1] for band, z in Z.items()}
     pairs = _gram_pairs(configs, channels, lambda band: mean_variance(Z[band][:n]))
     if not pairs: return {}
     wanted = dict.fromkeys(pairs.values())
     r = configs[0].window
-    d = window_distances(Z, n, wanted, grid, r, budget) if r else distances(Z, n, wanted, budget)
+    d = window_distances(Z, n, wanted, grid, r, budget) if r else distances(Z, n, wanted, budget, dtype)
     return {key: d[pair] for key, pair in pairs.items()}
 
 # %% ../nbs/53_search.ipynb #cfddf7f6
@@ -114,17 +114,19 @@ def pass_distances(
     test:list, # Maps of the test images
     budget:float=inf, # GiB that the whole program may need
     each=map, # How to go through the rows of the grid: one after the other, or a pool's `map`
+    exact:bool=True, # False: in float32, where they come from sums of Grams
 )->tuple: # ({`distance_key`: [M, P] squared distances}, grid)
     "The distances of all configurations of one pass."
     n = len(train[0])
+    dtype = torch.float64 if exact else torch.float32
     shapes = [m.shape[1:] for m in train]
     emb = embedding_of(configs, shapes, train[0].device)
     room = plan_pass(configs, emb, train, test, budget)
     grid = emb.grid
     if by_rows(configs, train + test):
-        return _distances_by_rows(configs, emb, train, test, room.working, each), grid
+        return _distances_by_rows(configs, emb, train, test, room.working, each, dtype), grid
     Z = embed_all(emb, train, test, room.spill)
-    found = _summed_distances(configs, Z, n, grid, room.working)
+    found = _summed_distances(configs, Z, n, grid, room.working, dtype)
     for c in configs:
         key = distance_key(c)
         if key in found: continue
@@ -163,36 +165,38 @@ def evaluate(
     labels, # [M], 0 good, 1 defective
     truth:PixelLabels, # What the masks say
     room:_Room|None=None, # Memory for its maps; None: new
+    exact:bool=True, # False: pixels are ranked to about seven digits, in a third of the time
 )->tuple: # (config, metrics, image scores [M])
     "The metrics of one configuration."
     wide, high = sides(config.image_size)
     room = room or _Room()
     maps = score_maps(config, d2, grid, room.of((len(d2), high, wide), d2.device))
     scores = image_scores(maps).cpu().numpy()
-    metrics = image_metrics(labels, scores) | alarm_metrics(labels, None) | pixel_metrics(truth, maps)   # no threshold
+    metrics = image_metrics(labels, scores) | alarm_metrics(labels, None)   # no threshold
+    metrics |= pixel_metrics(truth, maps, exact)
     return config, metrics, scores
 
 # %% ../nbs/53_search.ipynb #01e88eda
-def _start(pool, each, group, train, test, measure, budget, watch):
+def _start(pool, group, find, measure, watch):
     "The distances of a pass: (its metrics, which are running; [(config, why it was skipped)])."
     try:
-        with watch('distances'): d, grid = pass_distances(group, train, test, budget, each)
+        with watch('distances'): d, grid = find(group)
     except CannotWrite: raise   # a full disk is not a fault of the configurations
     except InputError as e:
         if len(group) == 1: return [], [(group[0], str(e))]
-        return _start_each(pool, each, group, train, test, measure, budget, watch)
+        return _start_each(pool, group, find, measure, watch)
     jobs = []
     for c in group:
         job = pool.submit(measure, c, d[distance_key(c)], grid)
         jobs.append(job)
     return jobs, []
 
-def _start_each(pool, each, group, *args):
+def _start_each(pool, group, *args):
     "The same, configuration by configuration: one that is impossible takes no other with it."
     jobs = []
     skipped = []
     for c in group:
-        started, left = _start(pool, each, [c], *args)
+        started, left = _start(pool, [c], *args)
         jobs += started
         skipped += left
     return jobs, skipped
@@ -228,15 +232,17 @@ def search_passes(
     masks=None, # [M, H, W], bool, or a `PixelLabels`; None: no masks
     budget:float=inf, # GiB that the whole program may need; what does not fit is in files
     watch=lambda stage: nullcontext(), # Times the stages: distances, and waiting for the metrics
+    exact:bool=True, # False, as for features in bfloat16: float32 distances, pixels ranked to about seven digits
 ):
     "Yield (pass, [(config, metrics, image scores)], [(config, why it was skipped)]) for each pass."
     truth = masks
     if not isinstance(masks, PixelLabels): truth = PixelLabels(masks, train[0].device, metrics=searched_metrics())
-    measure = partial(evaluate, labels=labels, truth=truth, room=_Room())
+    measure = partial(evaluate, labels=labels, truth=truth, room=_Room(), exact=exact)
     before = None   # the pass whose metrics are running
     with _workers(configs, train + test) as (pool, each):
+        find = partial(pass_distances, train=train, test=test, budget=budget, each=each, exact=exact)
         for key, group in passes(configs).items():
-            try: jobs, skipped = _start(pool, each, group, train, test, measure, budget, watch)
+            try: jobs, skipped = _start(pool, group, find, measure, watch)
             except CannotWrite:
                 if before: yield _finish(*before, watch)   # what is finished is kept
                 raise

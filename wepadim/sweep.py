@@ -109,7 +109,8 @@ def search_category(
     with watch('features'): train, test = features(cat, missing, run)
     labels = [s.label for s in cat.test]
     pixels = truth.labels(train[0].device, searched_metrics(asked_metrics(run)))
-    computed = search_passes(missing, train, test, labels, pixels, run.memory_budget, watch)
+    exact = run.precision == 'float32'
+    computed = search_passes(missing, train, test, labels, pixels, run.memory_budget, watch, exact)
     for name, found, too_deep in computed:
         content = {**keys[name], **_pass_content(found, too_deep)}
         write_json(files[name], content)
