@@ -7,6 +7,7 @@ __all__ = ['resize_matrix', 'place_matrix', 'grid_matrices', 'common_grid', 'Wav
 
 # %% ../nbs/24_embedding.ipynb #15a5f6f0
 from copy import copy
+from math import prod
 
 import numpy as np, torch
 import torch.nn.functional as F
@@ -257,6 +258,11 @@ def random_directions(
 
 # %% ../nbs/24_embedding.ipynb #7547c788
 @patch
+def _is_small(self:WaveletEmbedding, m:torch.Tensor)->bool:
+    "Is it faster to project a map [B, C, H, W] before it is enlarged to the grid?"
+    return len(self.parts) == 1 and prod(m.shape[2:]) <= prod(self.grid)
+
+@patch
 def projected(self:WaveletEmbedding,
     maps, # One [B, C, H, W] a layer
     directions:torch.Tensor, # [channels, d]
@@ -269,8 +275,13 @@ def projected(self:WaveletEmbedding,
     before = 0                 # those of the layers before
     for t, m in enumerate(maps):
         c = m.shape[1]
-        for i, values in enumerate(self._layer(t, m).values()):
-            first = i*total + before
-            rows.addmm_(values.flatten(0, 1), directions[first:first + c])
+        if self._is_small(m):
+            narrow = m.permute(0, 2, 3, 1) @ directions[before:before + c]   # [B, H, W, d]
+            [values] = self._layer(t, narrow.permute(0, 3, 1, 2)).values()
+            out += values
+        else:
+            for i, values in enumerate(self._layer(t, m).values()):
+                first = i*total + before
+                rows.addmm_(values.flatten(0, 1), directions[first:first + c])
         before += c
     return out

@@ -92,19 +92,17 @@ class Gaussian:
     left_out:torch.Tensor|None=None # [N, P], float64: squared leave-one-out distances of the training images
 
     @cached_property
-    def shifts(self):
-        "The mean of all means [C], and W times each mean's difference from it [P, R]; both of W's dtype."
+    def centres(self):
+        "The mean of all means [C], and each mean's difference from it [P, C]; both of W's dtype."
         dtype = self.W.dtype
         origin = self.mean.mean(0).to(dtype)
-        offset = (self.mean - origin).to(dtype)
-        shift = self.W @ offset[..., None]
-        return origin, shift[..., 0]
+        means = (self.mean - origin).to(dtype)
+        return origin, means
 
     @cached_property
-    def in_bfloat16(self):
-        "Each mean's difference from the mean of all means [P, C], float32, and W in bfloat16."
-        origin, _ = self.shifts
-        return (self.mean - origin).to(origin.dtype), self.W.bfloat16()
+    def W_bfloat16(self):
+        "W in bfloat16."
+        return self.W.bfloat16()
 
     def __repr__(self):
         p, rows, c = self.W.shape

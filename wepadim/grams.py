@@ -135,7 +135,7 @@ def distances(
 
 # %% ../nbs/52_grams.ipynb #65a2754e
 def _around(Y, row, columns, grid, r):
-    "The vectors of Y [M, P, C] in the windows around some cells of a row, [p, oM, C]."
+    "The vectors of Y [M, P, C] in the windows around some cells of a row, [p, M o, C]."
     h, w = grid
     first = max(0, row - r)
     last = min(h, row + r + 1)
@@ -144,7 +144,8 @@ def _around(Y, row, columns, grid, r):
     top = row - first
     down = slice(top, top + 2*r + 1)
     across = slice(columns.start, columns.stop + 2*r)
-    return around(strip[down, across], r)
+    near = around(strip[down, across], r)
+    return near.reshape(columns.stop - columns.start, -1, Y.shape[-1])
 
 # %% ../nbs/52_grams.ipynb #dd6b94ce
 def window_grams(
@@ -154,7 +155,7 @@ def window_grams(
     columns:slice, # p Gaussians of that row
     grid:tuple, # (h, w)
     r:int, # Cells of the window
-)->tuple: # G = [K k], [p, N, N + oM]; norm [p, 1, oM]; float64; o = (2r + 1)²
+)->tuple: # G = [K k], [p, N, N + M o]; norm [p, 1, M o]; float64; o = (2r + 1)²
     "Inner products of one sub-band with all that a window holds, centred on the training mean."
     start = row*grid[1]
     own = slice(start + columns.start, start + columns.stop)
@@ -191,7 +192,7 @@ def window_distances(
         across = slice(start, stop + 2*r)
         grams = {band: window_grams(z, n, row, columns, grid, r) for band, z in Z.items()}
         for pair, d in from_grams(grams, n, best):
-            d = d.view(1, stop - start, k, k, m)
+            d = d.view(1, stop - start, m, k, k)
             here = best[pair][down, across]
             torch.minimum(here, spread(d), out=here)
     for pair, b in best.items():

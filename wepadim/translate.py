@@ -85,10 +85,15 @@ def embedding_values(
         half_down, half_across = HALVES[band]
         i = embedding.halves.index((half_down, j))
         for x, depth, (stack, across) in zip(maps, embedding.depths, embedding.matrices):
-            if directions is not None: x = _projected(x, directions[first:first + depth])
-            first += depth
             down = stack[i*h:(i + 1)*h].cpu()
-            parts.append(_part(x, across[half_across, j].cpu(), down))
+            across = across[half_across, j].cpu()
+            rows = None if directions is None else directions[first:first + depth]
+            first += depth
+            small = down.shape[1]*across.shape[1] <= h*w   # faster if it is projected before it is enlarged
+            if rows is not None and small: x = _projected(x, rows)
+            x = _part(x, across, down)
+            if rows is not None and not small: x = _projected(x, rows)
+            parts.append(x)
     if directions is None: joined = maps[0].graph.add('Concat', *parts, axis=1)
     else: joined = reduce(add, parts)
     rows = joined.op('Transpose', perm=[0, 1, 3, 2]).op('Reshape', [0, 0, -1])   # [B, C, P]

@@ -36,14 +36,12 @@ def bordered(
 # %% ../nbs/26_window.ipynb #37ae2e0a
 def around(
     rows:torch.Tensor, # [h + 2r, w + 2r, B, C]: rows of a bordered grid
-    r:int, # Cells of border
-)->torch.Tensor: # [h w, (2r + 1)² B, C]
+    r:int, # Cells around each
+)->torch.Tensor: # [h, w, B, 2r + 1, 2r + 1, C], a view
     "For each cell of the h rows, the vectors of all cells within r of it."
     k = 2*r + 1
     near = rows.unfold(0, k, 1).unfold(1, k, 1)     # [h, w, B, C, k, k]
-    near = near.permute(0, 1, 4, 5, 2, 3)           # [h, w, k, k, B, C]
-    h, w, _, _, _, c = near.shape
-    return near.reshape(h*w, -1, c)
+    return near.movedim(3, -1)
 
 # %% ../nbs/26_window.ipynb #b91d245f
 def _squared_lengths(x):
@@ -51,51 +49,35 @@ def _squared_lengths(x):
     lengths = torch.linalg.vector_norm(x, dim=-1)
     return lengths.square_()
 
-def _whitened(g, at, near):
-    "W (y - m) [p, K, R] for the Gaussians `at` and the vectors y around each: near [p, K, C], counted from the origin."
-    _, shift = g.shifts
-    offset = -shift[at, None]
-    W = g.W[at]
-    return torch.baddbmm(offset, near, W.mT)
-
-def _centred(g, at, near):
-    "y - m [p, K, C] for the same vectors."
-    origin, _ = g.shifts
-    means = g.mean[at] - origin
-    return near - means[:, None]
-
-def _row_distances(g, at, near):
-    "Squared distances [p, K] of the same vectors."
-    whitened = _whitened(g, at, near)
+def _row_distances(g, at, y):
+    "Squared distances [p, K] of the vectors y [p, K, C] around the Gaussians `at`, each counted from its Gaussian's mean."
+    whitened = y @ g.W[at].mT
     d2 = _squared_lengths(whitened)
     if not g.low_rank:
         return d2
-    y = _centred(g, at, near)
-    d2 = y.square_().sum(-1) - d2
+    d2 = y.square().sum(-1) - d2
     return d2.clamp_(min=0)/g.eps   # rounding must not make it negative
 
 # %% ../nbs/26_window.ipynb #d970cdc4
-def _row_distances_bfloat16(g, at, near):
+def _row_distances_bfloat16(g, at, y):
     "The same, with a product in bfloat16; the full form only."
-    means, W = g.in_bfloat16
-    y = near - means[at, None]
-    whitened = y.bfloat16() @ W[at].mT
+    whitened = y.bfloat16() @ g.W_bfloat16[at].mT
     lengths = torch.linalg.vector_norm(whitened, dim=-1, dtype=torch.float32)
     return lengths.square_()
 
 # %% ../nbs/26_window.ipynb #78cba6c7
 def spread(
-    d:torch.Tensor, # [h, w, 2r + 1, 2r + 1, B]: distances of the cells around each Gaussian
+    d:torch.Tensor, # [h, w, B, 2r + 1, 2r + 1]: distances of the cells around each Gaussian
 )->torch.Tensor: # [h + 2r, w + 2r, B]
     "For each cell of the bordered grid, the smallest of the distances from the Gaussians within r of it."
-    h, w, k, _, b = d.shape
+    h, w, b, k, _ = d.shape
     border = k - 1
     size = (h + border, w + border, b)
     best = d.new_full(size, torch.inf)
     for y in range(k):
         for x in range(k):
             at = _part(best, y, x, h, w)
-            torch.minimum(at, d[:, :, y, x], out=at)
+            torch.minimum(at, d[..., y, x], out=at)
     return best
 
 def without_border(
@@ -118,21 +100,22 @@ def _rows_at_once(vectors, w, cells):
     return max(1, _VECTORS//row)
 
 def _nearest(g, Y, grid, r, distances, inside=None):
-    "[B, P], float64: each vector's distance from the nearest Gaussian inside; `distances(g, at, near)` gives those of some rows."
+    "[B, P], float64: each vector's distance from the nearest Gaussian inside; `distances(g, at, y)` gives those of some rows."
     h, w = grid
     k = 2*r + 1
-    b = len(Y)
-    origin, _ = g.shifts
-    Y = Y - origin
-    vectors = bordered(Y, grid, r)
-    d = vectors.new_empty(h, w, k, k, b)
-    step = _rows_at_once(vectors, w, k*k)
+    b, _, c = Y.shape
+    origin, means = g.centres
+    vectors = bordered(Y - origin, grid, r)
+    means = means.view(h, w, 1, 1, 1, c)
+    d = vectors.new_empty(h, w, b, k, k)
+    step = min(h, _rows_at_once(vectors, w, k*k))
+    room = vectors.new_empty(step, w, b, k, k, c)   # for the neighbours, each counted from its Gaussian's mean
     for first in range(0, h, step):
         last = min(first + step, h)
-        at = slice(first*w, last*w)
         near = around(vectors[first:last + 2*r], r)
-        found = distances(g, at, near)
-        d[first:last] = found.view(-1, w, k, k, b)
+        y = torch.sub(near, means[first:last], out=room[:last - first])
+        found = distances(g, slice(first*w, last*w), y.view(-1, b*k*k, c))
+        d[first:last] = found.view(-1, w, b, k, k)
     if inside is not None: d[~inside.view(h, w)] = torch.inf   # Gaussians that are not asked
     best = spread(d)
     d2 = without_border(best, r)
@@ -161,14 +144,14 @@ def window_score(
 
 # %% ../nbs/26_window.ipynb #b4707162
 def leave_one_out(
-    yy:torch.Tensor, # [w, K, B]: <y, y> of the K cells around each Gaussian, for B training images
-    yz:torch.Tensor, # [w, K, B]: <y, z>, z the image's own vector at the Gaussian
-    zz:torch.Tensor, # [w, 1, B]: <z, z>
-    n:int, # N
-)->torch.Tensor: # [w, K, B], squared
+    yy:torch.Tensor, # [n, K]: <y, y> of the K cells around a Gaussian, for each of n Gaussians and images
+    yz:torch.Tensor, # [n, K]: <y, z>, z the image's own vector at the Gaussian
+    zz:torch.Tensor, # [n, 1]: <z, z>
+    n_train:int, # N
+)->torch.Tensor: # [n, K], squared
     "The distances from Gaussians that have not seen the image."
-    others = n - 1
-    ratio = n/others
+    others = n_train - 1
+    ratio = n_train/others
     gz = yz + zz/others
     gg = yy + 2*yz/others
     gg = gg + zz/others**2
@@ -181,18 +164,17 @@ def leave_one_out(
 
 # %% ../nbs/26_window.ipynb #39910f9b
 def _dots(x, cells):
-    "Squared lengths of the vectors x [p, K B, ...] of K cells, and products with the middle cell's; [p, K, B] each."
-    x = x.unflatten(1, (cells, -1))
-    middle = x[:, cells//2, None]
-    products = (x*middle).sum(-1)
-    return _squared_lengths(x), products
+    "Squared lengths of the vectors x [p, B K, ...] of K cells, and products with the middle cell's; [p B, K] each."
+    x = x.unflatten(1, (-1, cells)).flatten(0, 1)   # [p B, K, ...]
+    middle = x[:, cells//2, :, None]
+    products = x @ middle
+    return _squared_lengths(x), products[..., 0]
 
-def _left_out_distances(g, at, near, cells, n):
-    "Leave-one-out distances [p, K, B] of the vectors of B training images around the Gaussians `at`."
-    whitened = _whitened(g, at, near)
+def _left_out_distances(g, at, y, cells, n):
+    "Leave-one-out distances [p B, K] of B training images: y as for `_row_distances`, from N = n of them."
+    whitened = y @ g.W[at].mT
     yy, yz = _dots(whitened, cells)
     if g.low_rank:
-        y = _centred(g, at, near)
         plain_yy, plain_yz = _dots(y, cells)
         yy = (plain_yy - yy)/g.eps
         yz = (plain_yz - yz)/g.eps
@@ -220,7 +202,7 @@ def left_out_near(
     cells = (2*r + 1)**2
     distances = partial(_left_out_distances, cells=cells, n=n)
     found = []
-    for x in X.split(16):
+    for x in X.split(32):
         d2 = _nearest(g, x, grid, r, distances, inside)
         found.append(d2)
     return torch.cat(found)
