@@ -13,7 +13,8 @@ from pathlib import Path
 from .config import RunSettings, Settings, preset
 from .errors import InputError, read_json, relative_path
 from .flags import (
-    Parser, add_accept, add_flags, add_overwrite, add_preset, command, finish, flags_given, layout_names, new_parser)
+    Parser, add_accept, add_flags, add_overwrite, add_preset, command, finish, flags_given, large_imports,
+    layout_names, new_parser)
 from .line import alarm_words
 from .notebooks import run_notebook, start_kernel_ahead
 from .scoring import images_of, missed_pictures, not_scored, predict_files
@@ -111,14 +112,14 @@ def _loaded(args): # `WEPaDiM` or `Exported`
     "The model of a prediction: from a folder, or from an exported file."
     run = RunSettings(**flags_given(args, RunSettings))
     if is_exported(args.model):
-        from wepadim.exported import Exported
+        with large_imports(): from wepadim.exported import Exported
         for flag in ('gpu_id', 'engine'):
             if flag in args: raise InputError(f'--{flag}: {args.model} runs as it was exported; leave it out')
         if args.roi:
             raise InputError(f'--roi: {args.model} looks where it was fitted to; fit with --roi and export again')
         model = Exported(args.model, run.precision)
     else:
-        from wepadim.model import WEPaDiM
+        with large_imports(): from wepadim.model import WEPaDiM
         model = WEPaDiM.load(args.model, run.gpu_id, run.engine, run.precision)
         if args.roi: model.narrow(args.roi)
     return model if args.threshold is None else model.set_threshold(args.threshold)
