@@ -6,8 +6,10 @@
 __all__ = ['band_grams', 'from_grams', 'distances', 'window_grams', 'window_distances']
 
 # %% ../nbs/52_grams.ipynb #a7326d19
+from functools import reduce
 from itertools import product
 from math import inf
+from operator import add
 
 import numpy as np, torch
 
@@ -51,13 +53,8 @@ def band_grams(
 # %% ../nbs/52_grams.ipynb #067ea17c
 def _summed(grams, bands):
     "G and norm of a set of bands."
-    G = 0
-    norm = 0
-    for band in bands:
-        G_band, norm_band = grams[band]
-        G = G + G_band
-        norm = norm + norm_band
-    return G, norm
+    products, norms = zip(*[grams[band] for band in bands])
+    return reduce(add, products), reduce(add, norms)
 
 def _squared_distances(G, norm, n, cov_reg):
     "[p, M]: the formula above."

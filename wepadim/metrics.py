@@ -39,11 +39,11 @@ def area(
     weights=None, # [n], float64, of the defective ones as given; None: equal
 )->float: # 0..1, normalised by `limit`
     "The exact area under the ROC curve up to a false-positive rate."
-    count = np.full(len(r.bad), r.count)
+    count = np.broadcast_to(r.count, r.bad.shape)
     if weights is None and limit == 1:
-        higher = (count*(r.above + r.at)).sum()/2   # ties count half
+        higher = (r.count*(r.above + r.at)).sum()/2   # ties count half
         return float(1 - higher/count.sum()/r.n_good)
-    weights = np.asarray(count if weights is None else weights, np.float64)
+    weights = np.array(count if weights is None else weights, np.float64)
     gained = _gained(r.above, r.at, r.order, r.n_good, float(limit), weights)
     return min(max(gained/weights.sum()/limit, 0.), 1.)   # rounding can leave 0..1 by a last digit
 

@@ -47,14 +47,28 @@ def _packed(bits, where):
         packed[i] = (b ^ flip) << np.uint64(32) | np.uint64(i)
     return packed
 
+@compiled
+def _unpacked(packed):
+    "The bits of the scores, and their numbers."
+    bits = np.empty(len(packed), np.uint32)
+    numbers = np.empty(len(packed), np.int64)
+    for i in range(len(packed)):
+        numbers[i] = np.int64(packed[i] & np.uint64(0xffffffff))
+        b = np.uint32(packed[i] >> np.uint64(32))
+        positive = b >> np.uint32(31)
+        flip = np.uint32(0x80000000) if positive else np.uint32(0xffffffff)
+        bits[i] = b ^ flip
+    return bits, numbers
+
 def _sorted_places(
     scores:np.ndarray, # [N], float32
     where:np.ndarray, # [n], int64: places
-)->np.ndarray: # [n], int64
-    "The order of the scores at some places, from low to high."
+)->tuple: # (scores [n], float32; numbers in `where` [n], int64)
+    "The scores at some places, from low to high."
     packed = _packed(scores.view(np.uint32), where)
     packed.sort()
-    return (packed & np.uint64(0xffffffff)).astype(np.int64)
+    bits, order = _unpacked(packed)
+    return bits.view(np.float32), order
 
 # %% ../nbs/32_ranking.ipynb #93a1899e
 @compiled
@@ -95,8 +109,7 @@ def rank_pixels(
     if scores.device.type != 'cpu': return _rank_on_gpu(scores, where)
     scores = scores.numpy()
     where = where.numpy()
-    order = _sorted_places(scores, where)
-    bad = scores[where][order]
+    bad, order = _sorted_places(scores, where)
     counted = scores >= bad[0]
     counted[where] = False
     good = scores[counted]
