@@ -29,7 +29,7 @@ demo:  ## train and test on real solar cells; writes results/demo/report.html
 # The order is from cheap to dear; pytest comes last and has the last word.
 test: $(STAMP)  ## check notebooks, export, README and docs, run all notebooks and tests
 	@"$(BIN)/python" tools/check.py
-	@PATH="$(BIN):$$PATH" "$(BIN)/nbdev_test" --n_workers 1 --timing
+	@PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 "$(BIN)/nbdev_test" --n_workers 2 --timing
 	@"$(BIN)/python" -m pytest tests -n 2
 
 bench: $(STAMP)  ## measure the search beside a direct implementation; writes results/benchmark
