@@ -65,12 +65,10 @@ def _escape_names():
 # %% ../nbs/63_flags.ipynb #5bfaed76
 @contextmanager
 def large_imports():
-    "Import large libraries without looking for garbage among what they make, neither now nor later."
+    "Import large libraries without looking for garbage among what they make."
     gc.disable()
     try: yield
-    finally:
-        gc.enable()
-        gc.freeze()
+    finally: gc.enable()
 
 # %% ../nbs/63_flags.ipynb #a41181e7
 _STOPPED = 'stopped; what is finished is kept: run the same command again to go on'
@@ -92,6 +90,8 @@ def command(
         except KernelDied as e: _end(f, 3, f'error: {e}')
         except Stopped: _end(f, 143, _STOPPED)
         except KeyboardInterrupt: _end(f, 130, _STOPPED)
+        finally:
+            if argv is None: gc.freeze()   # the process ends now
     return run
 
 # %% ../nbs/63_flags.ipynb #365b3ed3

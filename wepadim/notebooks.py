@@ -173,7 +173,7 @@ def start_kernel_ahead(
     _quieten()
     from jupyter_core.utils import run_sync
     manager = own_kernel()()
-    imports = f'import gc; gc.disable(); import {modules}; gc.enable(); gc.freeze()'   # as in `large_imports`
+    imports = f'import gc; gc.disable(); import {modules}; gc.enable()'   # as in `large_imports`
     arguments = [*_QUIET, f'--IPKernelApp.exec_lines={_LEAVE}; {imports}']
     run_sync(manager.start_kernel)(extra_arguments=arguments)
     _ready.append((manager, _here()))
