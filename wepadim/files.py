@@ -199,6 +199,7 @@ def _is_plain(
     if bits != 8 or colours not in (0, 2) or interlaced: return False
     return width*height <= Image.MAX_IMAGE_PIXELS
 
+# %% ../nbs/02_files.ipynb #3200d4e1
 def _plain_png(
     path, # An image file
 )->Image.Image|None: # None: Pillow has to read it

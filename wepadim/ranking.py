@@ -47,6 +47,7 @@ def _packed(bits, where):
         packed[i] = (b ^ flip) << np.uint64(32) | np.uint64(i)
     return packed
 
+# %% ../nbs/32_ranking.ipynb #60305bba
 @compiled
 def _unpacked(packed):
     "The bits of the scores, and their numbers."
@@ -60,6 +61,7 @@ def _unpacked(packed):
         bits[i] = b ^ flip
     return bits, numbers
 
+# %% ../nbs/32_ranking.ipynb #6e6d6695
 def _sorted_places(
     scores:np.ndarray, # [N], float32
     where:np.ndarray, # [n], int64: places
@@ -182,5 +184,7 @@ def rank_levels(
     held, above, at, shared = _above(counts, n_bad)
     n_good = len(scores) - len(bad)
     if shared > _SHARED*len(bad)*n_good: return None
-    ranking = Ranking(low + held/scale, above, at, np.arange(len(held)), n_good, n_bad[held])
+    floor = low + held/scale   # the lowest score of each level
+    order = np.arange(len(held))
+    ranking = Ranking(floor, above, at, order, n_good, n_bad[held])
     return ranking, sums[held]

@@ -99,6 +99,7 @@ def _rows_at_once(vectors, w, cells):
     row = w*cells*b*c*vectors.element_size()
     return max(1, _VECTORS//row)
 
+# %% ../nbs/26_window.ipynb #ab23b567
 def _nearest(g, Y, grid, r, distances, inside=None):
     "[B, P], float64: each vector's distance from the nearest Gaussian inside; `distances(g, at, y)` gives those of some rows."
     h, w = grid
@@ -114,7 +115,8 @@ def _nearest(g, Y, grid, r, distances, inside=None):
         last = min(first + step, h)
         near = around(vectors[first:last + 2*r], r)
         y = torch.sub(near, means[first:last], out=room[:last - first])
-        found = distances(g, slice(first*w, last*w), y.view(-1, b*k*k, c))
+        at = slice(first*w, last*w)
+        found = distances(g, at, y.view(-1, b*k*k, c))
         d[first:last] = found.view(-1, w, b, k, k)
     if inside is not None: d[~inside.view(h, w)] = torch.inf   # Gaussians that are not asked
     best = spread(d)
