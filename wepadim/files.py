@@ -175,7 +175,7 @@ def from_array(
 
 # %% ../nbs/02_files.ipynb #2e65540e
 _PNG = b'\x89PNG\r\n\x1a\n'
-_CHUNKS = {b'IHDR', b'IDAT', b'IEND', b'pHYs', b'gAMA', b'cHRM', b'sRGB', b'sBIT', b'iCCP', b'tIME'} # change no pixel
+_CHUNKS = {b'IHDR', b'IDAT', b'IEND', b'pHYs', b'gAMA', b'cHRM', b'sRGB', b'sBIT', b'iCCP', b'tIME'} # of these, both decoders heed the first three only
 
 def _chunks(
     data:bytes, # A PNG file
@@ -192,18 +192,20 @@ def _chunks(
 def _is_plain(
     data:bytes, # A PNG file
 )->bool:
-    "Is it RGB or grey, with 8 bits a channel, and nothing beside its pixels?"
+    "Is it RGB or grey, with 8 bits a channel, not interlaced, complete, and without a chunk that changes its look?"
     names = _chunks(data)
     if names[:1] != [b'IHDR'] or names[-1] != b'IEND' or set(names) - _CHUNKS: return False
     width, height, bits, colours, _, _, interlaced = struct.unpack_from('>IIBBBBB', data, 16)
     if bits != 8 or colours not in (0, 2) or interlaced: return False
-    return width*height <= Image.MAX_IMAGE_PIXELS
+    limit = Image.MAX_IMAGE_PIXELS   # None: switched off
+    return limit is None or width*height <= limit
 
 # %% ../nbs/02_files.ipynb #3200d4e1
 def _plain_png(
     path, # An image file
 )->Image.Image|None: # None: Pillow has to read it
     "The picture in a plain PNG file, grey or RGB."
+    if not os.path.isfile(path): return None   # opening a pipe would block for ever
     with open(path, 'rb') as file:
         if file.read(len(_PNG)) != _PNG: return None
         data = _PNG + file.read()

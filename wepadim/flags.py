@@ -66,9 +66,11 @@ def _escape_names():
 @contextmanager
 def large_imports():
     "Import large libraries without looking for garbage among what they make."
+    was_on = gc.isenabled()
     gc.disable()
     try: yield
-    finally: gc.enable()
+    finally:
+        if was_on: gc.enable()
 
 # %% ../nbs/63_flags.ipynb #a41181e7
 _STOPPED = 'stopped; what is finished is kept: run the same command again to go on'

@@ -20,10 +20,10 @@ from .errors import InputError, check_choice
 JITTER = 1e-6 # added to cov_reg, as published
 
 def whitener_rows(
-    A:torch.Tensor, # [P, R, R], float64, positive semi-definite; changed in place
+    A:torch.Tensor, # [P, R, R], float64 or float32, positive semi-definite; changed in place
     ridge:float, # Added to its diagonal
     B:torch.Tensor, # [P, R, C]
-)->torch.Tensor: # [P, R, C], float64
+)->torch.Tensor: # [P, R, C], of A's type
     "L^-1 B, where L is the Cholesky factor of A + ridge I."
     A.diagonal(dim1=-2, dim2=-1).add_(ridge)
     L, failed = torch.linalg.cholesky_ex(A)

@@ -113,12 +113,20 @@ def _far(wanted, shape, device):
     return {pair: far.clone() for pair in wanted}
 
 # %% ../nbs/52_grams.ipynb #760d42c3
+_LEAST = 2e-6 # of the regularisation over all variance: below, float32 distances can be off by more than half a percent
+
+def _too_small(grams, n, wanted)->bool:
+    "Is a regularisation too small for Grams in float32?"
+    variance = sum(G.diagonal(dim1=-2, dim2=-1).sum(-1) for G, _ in grams.values())   # n times that of all channels
+    smallest = min(cov_reg for _, cov_reg in wanted)
+    return bool(n*(smallest + JITTER) < _LEAST*variance.max())
+
 def distances(
     Z:dict, # {band: [N + M, P, C of the band]}, float32: training and then test embeddings
     n:int, # N
     wanted, # (sub-band set, cov_reg) pairs
     budget:float=0.5, # Working memory, in GiB
-    dtype=torch.float64, # Of the computation
+    dtype=torch.float64, # Of the computation; where a regularisation is too small for float32, float64
 )->dict: # {(sub-band set, cov_reg): [M, P]}, float64, squared
     "The squared Mahalanobis distances of many configurations from one pass over the positions."
     m, p, widest, device = _sizes(Z, n)
@@ -126,7 +134,9 @@ def distances(
     out = _far(wanted, (m, p), device)
     for start in range(0, p, step):
         here = slice(start, start + step)
-        grams = {band: band_grams(z[:, here], n, dtype) for band, z in Z.items()}
+        def grams_in(t): return {band: band_grams(z[:, here], n, t) for band, z in Z.items()}
+        grams = grams_in(dtype)
+        if dtype == torch.float32 and _too_small(grams, n, out): grams = grams_in(torch.float64)
         for pair, d in from_grams(grams, n, out): out[pair][:, here] = d.T
     return out
 

@@ -247,7 +247,7 @@ def alarm_metrics(
 def pixel_curve(
     truth:PixelLabels, # Of the masks; its `reason` is None
     maps, # [n, H, W], float: an array or a tensor
-    exact:bool=True, # False: on a CPU, to about seven digits (`rank_levels`)
+    exact:bool=True, # False: on a CPU, in levels if they are fine enough (`rank_levels`)
 )->Curve:
     "What pixel metrics are computed from, as float32, over all pixels of the test images whose masks are known."
     scores = truth.flat(maps)

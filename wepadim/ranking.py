@@ -14,13 +14,13 @@ from .loops import compiled
 
 # %% ../nbs/32_ranking.ipynb #edcb9e8a
 class Ranking(NamedTuple):
-    "Where n defective scores lie among the good ones."
-    bad: np.ndarray # [n]: scores of the defective ones, ascending
+    "Where defective scores lie among the good ones, in n rows."
+    bad: np.ndarray # [n]: scores of the defective ones, ascending; of levels, their lower edges
     above: np.ndarray # [n], int64: good ones with a higher score
     at: np.ndarray # [n], int64: good ones with a score at least as high
-    order: np.ndarray # [n], int64: positions before sorting, bad = given[order]
+    order: np.ndarray # [n], int64: positions before sorting, bad = given[order]; of levels, 0, 1, 2, ...
     n_good: int # number of good ones
-    count: np.ndarray|int = 1 # [n], int64: how many defective ones have that score
+    count: np.ndarray|int = 1 # [n], int64: how many defective ones a row stands for
 
 def rank(
     good:np.ndarray, # Scores of the good ones, any order
@@ -144,47 +144,67 @@ def _sums(bad, weights, low, scale, n):
 
 # %% ../nbs/32_ranking.ipynb #03fd91e9
 @compiled
-def _above(counts, bad):
-    "For the levels with defective scores: (level, good scores above it, the same with its own, pairs that share a level)."
-    held = np.flatnonzero(bad)
+def _above(counts, n_bad):
+    "The levels with defective scores; for each, how many good scores are above it, and how many in it or above."
+    held = np.flatnonzero(n_bad)
     above = np.empty(len(held), np.int64)
     at = np.empty(len(held), np.int64)
     higher = 0
-    shared = 0
     level = len(counts) - 1
     for i in range(len(held) - 1, -1, -1):
         while level > held[i]:   # these hold good scores only
             higher += counts[level]
             level -= 1
-        good = counts[level] - bad[level]
         above[i] = higher
-        at[i] = higher + good
-        shared += good*bad[level]
-        higher += good
+        higher += counts[level] - n_bad[level]
+        at[i] = higher
         level -= 1
-    return held, above, at, shared
+    return held, above, at
 
 # %% ../nbs/32_ranking.ipynb #54721fa2
-_SHARED = 1e-4 # of all pairs, at most: AUROC is off by at most half of it
+@compiled
+def _doubt(above, at, n_bad, weights, n_good, limit):
+    "By how much AUROC, AUPRO (up to `limit`), AP or F1-max can be off at most, whichever is most."
+    total = n_bad.sum()
+    pairs, weighted, precision = 0., 0., 0.
+    lowest, highest = 0., 0.   # the best F1 if all good ones of a level score higher than its defective ones, and lower
+    true = 0
+    for i in range(len(at) - 1, -1, -1):
+        first = true + 1
+        true += n_bad[i]
+        shared = at[i] - above[i]   # good ones in the level
+        here = true/(true + at[i])
+        off = max(true/(true + above[i]) - here, here - first/(first + at[i]))
+        precision += n_bad[i]*off
+        pairs += n_bad[i]*shared
+        weighted += weights[i]*shared
+        lowest = max(lowest, 2*true/(true + at[i] + total))
+        highest = max(highest, 2*true/(true + above[i] + total))
+    auroc = pairs/total/n_good/2
+    aupro = weighted/weights.sum()/n_good/limit
+    return max(auroc, aupro, precision/total, highest - lowest)
+
+# %% ../nbs/32_ranking.ipynb #327ca679
+_MOST_DOUBT = 5e-4 # in fact a metric is off by less than a tenth of its bound, since most errors cancel
 
 def rank_levels(
     scores:torch.Tensor, # [N], float32, all finite, on the CPU
-    where:torch.Tensor, # [n], int64: positions of the defective ones
+    where:torch.Tensor, # [n], int64: positions of the defective ones, at least one
     weights:np.ndarray, # [n], float64: of the defective ones
-)->tuple|None: # (`Ranking` of the levels with defective ones, the sums of their weights); None: too coarse
-    "The same as `rank_pixels` to about seven digits, from counts in `LEVELS` levels."
+)->tuple|None: # (`Ranking` of the levels with defective ones, the sums of their weights); None: sort instead
+    "Nearly the same as `rank_pixels`, from counts in `LEVELS` levels."
     scores = scores.numpy()
     bad = scores[where.numpy()]
     low = bad.min()
-    width = scores.max() - low
-    if len(scores) < LEVELS or width < 1e-30: return None
-    scale = np.float32(LEVELS - 1)/width
+    width = float(scores.max()) - float(low)
+    if len(scores) < LEVELS or not 1e-30 < width < 1e30: return None
+    scale = np.float32((LEVELS - 1)/width)
     n_bad, sums = _sums(bad, weights, low, scale, LEVELS)
     counts = _counts(scores, low, scale, LEVELS)
-    held, above, at, shared = _above(counts, n_bad)
+    held, above, at = _above(counts, n_bad)
+    count, sums = n_bad[held], sums[held]
     n_good = len(scores) - len(bad)
-    if shared > _SHARED*len(bad)*n_good: return None
-    floor = low + held/scale   # the lowest score of each level
+    if _doubt(above, at, count, sums, n_good, .3) > _MOST_DOUBT: return None
+    edges = low + held/scale
     order = np.arange(len(held))
-    ranking = Ranking(floor, above, at, order, n_good, n_bad[held])
-    return ranking, sums[held]
+    return Ranking(edges, above, at, order, n_good, count), sums

@@ -114,7 +114,7 @@ def pass_distances(
     test:list, # Maps of the test images
     budget:float=inf, # GiB that the whole program may need
     each=map, # How to go through the rows of the grid: one after the other, or a pool's `map`
-    exact:bool=True, # False: in float32, where they come from sums of Grams
+    exact:bool=True, # False: in float32, where they come from sums of Grams and there is no window
 )->tuple: # ({`distance_key`: [M, P] squared distances}, grid)
     "The distances of all configurations of one pass."
     n = len(train[0])
@@ -165,7 +165,7 @@ def evaluate(
     labels, # [M], 0 good, 1 defective
     truth:PixelLabels, # What the masks say
     room:_Room|None=None, # Memory for its maps; None: new
-    exact:bool=True, # False: pixels are ranked to about seven digits, in a third of the time
+    exact:bool=True, # False: on a CPU, pixels are ranked in levels
 )->tuple: # (config, metrics, image scores [M])
     "The metrics of one configuration."
     wide, high = sides(config.image_size)
@@ -232,7 +232,7 @@ def search_passes(
     masks=None, # [M, H, W], bool, or a `PixelLabels`; None: no masks
     budget:float=inf, # GiB that the whole program may need; what does not fit is in files
     watch=lambda stage: nullcontext(), # Times the stages: distances, and waiting for the metrics
-    exact:bool=True, # False, as for features in bfloat16: float32 distances, pixels ranked to about seven digits
+    exact:bool=True, # False, as for features in bfloat16: float32 distances, pixels ranked in levels
 ):
     "Yield (pass, [(config, metrics, image scores)], [(config, why it was skipped)]) for each pass."
     truth = masks
