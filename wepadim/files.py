@@ -175,7 +175,8 @@ def from_array(
 
 # %% ../nbs/02_files.ipynb #2e65540e
 _PNG = b'\x89PNG\r\n\x1a\n'
-_CHUNKS = {b'IHDR', b'IDAT', b'IEND', b'pHYs', b'gAMA', b'cHRM', b'sRGB', b'sBIT', b'iCCP', b'tIME'} # of these, both decoders heed the first three only
+_IGNORED = {b'pHYs', b'gAMA', b'cHRM', b'sRGB', b'sBIT', b'iCCP', b'tIME'} # chunks that neither decoder heeds
+_CHUNKS = {b'IHDR', b'IDAT', b'IEND'} | _IGNORED
 
 def _chunks(
     data:bytes, # A PNG file
