@@ -2,7 +2,7 @@
 import filecmp, re, shutil, subprocess, sys, tempfile
 from pathlib import Path
 
-import browser, density, outputs, pages, readme
+import browser, density, mutate, outputs, pages, readme
 
 ROOT = Path(__file__).resolve().parents[1]
 SKIP = shutil.ignore_patterns('.ipynb_checkpoints', '__pycache__', '_proc')
@@ -155,3 +155,4 @@ with tempfile.TemporaryDirectory() as d:   # a copy, so that checking changes no
     verdict('commits of experiments', unclean(ROOT/'nbs'/'experiments'), 'run them from a clean checkout, and take their outputs')
     verdict('cells that can be read', long_cells(ROOT/'nbs'), 'split them: at most 30 lines')
     verdict('one idea a line', dense(ROOT), 'see tools/density.py')
+    verdict('lines that `make mutate` breaks', mutate.out_of_date(ROOT/'wepadim'), 'bring the list in tools/mutate.py up to date')

@@ -258,10 +258,15 @@ def random_directions(
 
 # %% ../nbs/24_embedding.ipynb #7547c788
 @patch
-def _is_small(self:WaveletEmbedding, m:torch.Tensor)->bool:
-    "Is it faster to project a map [B, C, H, W] before it is enlarged to the grid?"
-    return len(self.parts) == 1 and prod(m.shape[2:]) <= prod(self.grid)
+def enlarges(self:WaveletEmbedding,
+    t:int, # Number of a layer
+)->bool: # Then it is faster to project it first
+    "Has a layer's map no more cells than the grid?"
+    down, across = self.matrices[t]
+    width = next(iter(across.values())).shape[1]
+    return down.shape[1]*width <= prod(self.grid)
 
+# %% ../nbs/24_embedding.ipynb #07458813
 @patch
 def projected(self:WaveletEmbedding,
     maps, # One [B, C, H, W] a layer
@@ -275,7 +280,7 @@ def projected(self:WaveletEmbedding,
     before = 0                 # those of the layers before
     for t, m in enumerate(maps):
         c = m.shape[1]
-        if self._is_small(m):
+        if len(self.parts) == 1 and self.enlarges(t):
             narrow = m.permute(0, 2, 3, 1) @ directions[before:before + c]   # [B, H, W, d]
             [values] = self._layer(t, narrow.permute(0, 3, 1, 2)).values()
             out += values

@@ -8,7 +8,7 @@ __all__ = ['FORMATS', 'ENDINGS', 'ARRAYS', 'is_picture', 'looks_like_picture', '
            'read_picture']
 
 # %% ../nbs/02_files.ipynb #dc242bcf
-import os, struct
+import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -174,43 +174,30 @@ def from_array(
     return DeepValues(a)
 
 # %% ../nbs/02_files.ipynb #2e65540e
-_PNG = b'\x89PNG\r\n\x1a\n'
-_IGNORED = {b'pHYs', b'gAMA', b'cHRM', b'sRGB', b'sBIT', b'iCCP', b'tIME'} # chunks that neither decoder heeds
-_CHUNKS = {b'IHDR', b'IDAT', b'IEND'} | _IGNORED
+_CHUNKS = {b'IHDR', b'IDAT', b'IEND'} # what a PNG file cannot lack
+_CHUNKS |= {b'pHYs', b'gAMA', b'cHRM', b'sRGB', b'sBIT', b'iCCP', b'tIME'} # what neither decoder heeds
 
 def _chunks(
     data:bytes, # A PNG file
 )->list: # [bytes]
     "The names of the chunks of a PNG file, in their order."
     names = []
-    start = len(_PNG)
+    start = 8   # after the signature
     while start + 12 <= len(data):
         length = int.from_bytes(data[start:start + 4], 'big')
         names.append(data[start + 4:start + 8])
         start += length + 12   # length, name and checksum take 4 bytes each
     return names
 
-def _is_plain(
-    data:bytes, # A PNG file
-)->bool:
-    "Is it RGB or grey, with 8 bits a channel, not interlaced, complete, and without a chunk that changes its look?"
-    names = _chunks(data)
-    if names[:1] != [b'IHDR'] or names[-1] != b'IEND' or set(names) - _CHUNKS: return False
-    width, height, bits, colours, _, _, interlaced = struct.unpack_from('>IIBBBBB', data, 16)
-    if bits != 8 or colours not in (0, 2) or interlaced: return False
-    limit = Image.MAX_IMAGE_PIXELS   # None: switched off
-    return limit is None or width*height <= limit
-
-# %% ../nbs/02_files.ipynb #3200d4e1
 def _plain_png(
-    path, # An image file
+    im:Image.Image, # A file as Pillow has opened it
+    path, # The file
 )->Image.Image|None: # None: Pillow has to read it
     "The picture in a plain PNG file, grey or RGB."
-    if not os.path.isfile(path): return None   # opening a pipe would block for ever
-    with open(path, 'rb') as file:
-        if file.read(len(_PNG)) != _PNG: return None
-        data = _PNG + file.read()
-    if not _is_plain(data): return None
+    if im.format != 'PNG' or im.mode not in ('L', 'RGB'): return None
+    data = Path(path).read_bytes()
+    names = _chunks(data)
+    if names[-1] != b'IEND' or set(names) - _CHUNKS: return None
     try: return Image.fromarray(spng_decode(data))
     except SpngError: return None   # Pillow says what is wrong
 
@@ -240,12 +227,12 @@ def _from_pillow(im:Image.Image):
     return deep_values(im) or to_rgb(ImageOps.exif_transpose(im))
 
 def _from_file(path, enough:int|None):
-    plain = _plain_png(path)
-    if plain: return to_rgb(plain)
     with open_picture(path) as im:
         if enough: im.draft(None, (enough, enough))
         deep = deep_values(im)
         if deep: return deep
+        plain = _plain_png(im, path)
+        if plain: return to_rgb(plain)
         ImageOps.exif_transpose(im, in_place=True)   # saves a copy
         return to_rgb(im)
 

@@ -39,12 +39,12 @@ def area(
     weights=None, # [n], float64, of the defective ones as given; None: equal
 )->float: # 0..1, normalised by `limit`
     "The exact area under the ROC curve up to a false-positive rate."
-    count = np.broadcast_to(r.count, r.bad.shape)
     if weights is None and limit == 1:
         higher = (r.count*(r.above + r.at)).sum()/2   # ties count half
-        return float(1 - higher/count.sum()/r.n_good)
-    weights = np.array(count if weights is None else weights, np.float64)
-    gained = _gained(r.above, r.at, r.order, r.n_good, float(limit), weights)
+        return float(1 - higher/r.counts.sum()/r.n_good)
+    order = np.arange(len(r.bad)) if weights is None else r.order
+    weights = np.asarray(r.counts if weights is None else weights, np.float64)
+    gained = _gained(r.above, r.at, order, r.n_good, float(limit), weights)
     return min(max(gained/weights.sum()/limit, 0.), 1.)   # rounding can leave 0..1 by a last digit
 
 # %% ../nbs/33_metrics.ipynb #12bbda2d
@@ -96,7 +96,7 @@ def precision(
     r:Ranking, # Of the defective ones among the good ones
 )->Precision:
     "Average precision and the best F1 of a ranking."
-    mean, f1_max, where = _walked(r.bad, r.at, np.full(len(r.bad), r.count))
+    mean, f1_max, where = _walked(r.bad, r.at, r.counts)
     return Precision(mean, f1_max, float(r.bad[where]))
 
 # %% ../nbs/33_metrics.ipynb #73817712

@@ -173,8 +173,8 @@ def start_kernel_ahead(
     _quieten()
     from jupyter_core.utils import run_sync
     manager = own_kernel()()
-    imports = f'import gc; gc.disable(); import {modules}; gc.enable()'   # as in `large_imports`
-    arguments = [*_QUIET, f'--IPKernelApp.exec_lines={_LEAVE}; {imports}']
+    lines = [f'{_LEAVE}; from wepadim.flags import large_imports', f'with large_imports(): import {modules}']
+    arguments = [*_QUIET, *(f'--IPKernelApp.exec_lines={line}' for line in lines)]
     run_sync(manager.start_kernel)(extra_arguments=arguments)
     _ready.append((manager, _here()))
     atexit.register(_end_waiting)

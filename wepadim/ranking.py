@@ -20,7 +20,12 @@ class Ranking(NamedTuple):
     at: np.ndarray # [n], int64: good ones with a score at least as high
     order: np.ndarray # [n], int64: positions before sorting, bad = given[order]; of levels, 0, 1, 2, ...
     n_good: int # number of good ones
-    count: np.ndarray|int = 1 # [n], int64: how many defective ones a row stands for
+    count: np.ndarray|int = 1 # [n]: how many defective ones a row stands for; one number: each row
+
+    @property
+    def counts(self):
+        "How many defective ones each row stands for, [n], int64."
+        return np.full(len(self.bad), self.count, np.int64)
 
 def rank(
     good:np.ndarray, # Scores of the good ones, any order
@@ -131,17 +136,6 @@ def _counts(scores, low, scale, n):
         counts[np.int32((s - low)*scale)] += 1
     return counts
 
-@compiled
-def _sums(bad, weights, low, scale, n):
-    "How many of the defective scores lie in each of n levels, and the sums of their weights."
-    counts = np.zeros(n, np.int32)
-    sums = np.zeros(n)
-    for i in range(len(bad)):
-        level = np.int32((bad[i] - low)*scale)
-        counts[level] += 1
-        sums[level] += weights[i]
-    return counts, sums
-
 # %% ../nbs/32_ranking.ipynb #03fd91e9
 @compiled
 def _above(counts, n_bad):
@@ -163,29 +157,37 @@ def _above(counts, n_bad):
 
 # %% ../nbs/32_ranking.ipynb #54721fa2
 @compiled
-def _doubt(above, at, n_bad, weights, n_good, limit):
-    "By how much AUROC, AUPRO (up to `limit`), AP or F1-max can be off at most, whichever is most."
+def _tied(above, at, n_bad, weights, n_good):
+    "By how much AUROC and AUPRO (up to 0.3 and 0.05) can be off at most: their shares of pairs in one level."
+    pairs, below_30, below_5 = 0., 0., 0.
+    for i in range(len(at)):
+        shared = at[i] - above[i]   # good scores in the level
+        pairs += n_bad[i]*shared
+        if above[i] < .3*n_good: below_30 += weights[i]*shared   # the rest comes after the limit
+        if above[i] < .05*n_good: below_5 += weights[i]*shared
+    auroc = pairs/n_bad.sum()/2
+    aupro = max(below_30/.3, below_5/.05)/weights.sum()
+    return max(auroc, aupro)/n_good
+
+@compiled
+def _unsure(above, at, n_bad):
+    "By how much AP and F1-max can be off at most."
     total = n_bad.sum()
-    pairs, weighted, precision = 0., 0., 0.
-    lowest, highest = 0., 0.   # the best F1 if all good ones of a level score higher than its defective ones, and lower
+    precision, f1, f1_highest = 0., 0., 0.
     true = 0
     for i in range(len(at) - 1, -1, -1):
-        first = true + 1
+        first = true + 1   # true alarms, once the first one of the level is found
         true += n_bad[i]
-        shared = at[i] - above[i]   # good ones in the level
         here = true/(true + at[i])
-        off = max(true/(true + above[i]) - here, here - first/(first + at[i]))
-        precision += n_bad[i]*off
-        pairs += n_bad[i]*shared
-        weighted += weights[i]*shared
-        lowest = max(lowest, 2*true/(true + at[i] + total))
-        highest = max(highest, 2*true/(true + above[i] + total))
-    auroc = pairs/total/n_good/2
-    aupro = weighted/weights.sum()/n_good/limit
-    return max(auroc, aupro, precision/total, highest - lowest)
+        highest = true/(true + above[i])
+        lowest = first/(first + at[i])
+        precision += n_bad[i]*max(highest - here, here - lowest)
+        f1 = max(f1, 2*true/(true + at[i] + total))
+        f1_highest = max(f1_highest, 2*true/(true + above[i] + total))
+    return max(precision/total, f1_highest - f1)
 
 # %% ../nbs/32_ranking.ipynb #327ca679
-_MOST_DOUBT = 5e-4 # in fact a metric is off by less than a tenth of its bound, since most errors cancel
+_MOST_DOUBT = 5e-4 # in fact a metric is off by much less than its bound, since most errors cancel
 
 def rank_levels(
     scores:torch.Tensor, # [N], float32, all finite, on the CPU
@@ -199,12 +201,15 @@ def rank_levels(
     width = float(scores.max()) - float(low)
     if len(scores) < LEVELS or not 1e-30 < width < 1e30: return None
     scale = np.float32((LEVELS - 1)/width)
-    n_bad, sums = _sums(bad, weights, low, scale, LEVELS)
     counts = _counts(scores, low, scale, LEVELS)
+    level = ((bad - low)*scale).astype(np.int32)
+    n_bad = np.bincount(level, minlength=LEVELS)
+    sums = np.bincount(level, weights, LEVELS)
     held, above, at = _above(counts, n_bad)
-    count, sums = n_bad[held], sums[held]
+    n_bad, sums = n_bad[held], sums[held]
     n_good = len(scores) - len(bad)
-    if _doubt(above, at, count, sums, n_good, .3) > _MOST_DOUBT: return None
+    doubt = max(_tied(above, at, n_bad, sums, n_good), _unsure(above, at, n_bad))
+    if doubt > _MOST_DOUBT: return None
     edges = low + held/scale
     order = np.arange(len(held))
-    return Ranking(edges, above, at, order, n_good, count), sums
+    return Ranking(edges, above, at, order, n_good, n_bad), sums

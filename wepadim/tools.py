@@ -26,8 +26,7 @@ from .watch import Watcher, only_one, watch
 def _check_parser()->Parser:
     p = new_parser(
         'wepadim_check',
-        'Read every image and mask of a data set, say what became of every file, and list all problems, '
-        'each with its mending.',
+        'Read every image and mask of a data set, say what became of every file, and list all problems.',
         'wepadim_check data/MVTec')
     p.add_argument('root', help='root folder of the data set')
     p.add_argument('--dataset_type', default='auto',
@@ -194,8 +193,9 @@ def wepadim_export(
 ):
     "Write a saved model as one file for other programs."
     args = _export_parser().parse_args(argv)
-    from wepadim.export import check_target, export
-    from wepadim.model import WEPaDiM
+    with large_imports():
+        from wepadim.export import check_target, export
+        from wepadim.model import WEPaDiM
     check_target(args.out, args.format)
     model = WEPaDiM.load(args.model)
     if args.threshold is not None: model.set_threshold(args.threshold)

@@ -6,7 +6,7 @@
 __all__ = ['backbone_values', 'embedding_values', 'distance_values', 'map_values', 'scored_values', 'compiled_detector']
 
 # %% ../nbs/42_translate.ipynb #e6fc996c
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 
 import numpy as np
@@ -84,15 +84,16 @@ def embedding_values(
     for band, j in embedding.parts:
         half_down, half_across = HALVES[band]
         i = embedding.halves.index((half_down, j))
-        for x, depth, (stack, across) in zip(maps, embedding.depths, embedding.matrices):
-            down = stack[i*h:(i + 1)*h].cpu()
-            across = across[half_across, j].cpu()
-            rows = None if directions is None else directions[first:first + depth]
+        for t, x in enumerate(maps):
+            stack, across = embedding.matrices[t]
+            depth = embedding.depths[t]
+            of_half = stack[i*h:(i + 1)*h].cpu()
+            steps = [partial(_part, across=across[half_across, j].cpu(), down=of_half)]
+            if directions is not None:
+                project = partial(_projected, directions=directions[first:first + depth])
+                steps.insert(0 if embedding.enlarges(t) else 1, project)
             first += depth
-            small = down.shape[1]*across.shape[1] <= h*w   # faster if it is projected before it is enlarged
-            if rows is not None and small: x = _projected(x, rows)
-            x = _part(x, across, down)
-            if rows is not None and not small: x = _projected(x, rows)
+            for step in steps: x = step(x)
             parts.append(x)
     if directions is None: joined = maps[0].graph.add('Concat', *parts, axis=1)
     else: joined = reduce(add, parts)
