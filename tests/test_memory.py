@@ -43,8 +43,9 @@ make = lambda n: [rng.integers(0, 256, (128, 128, 3)).astype(np.uint8) for _ in 
 N, M, budget = 160, 40, float(sys.argv[1])
 base = preset('published', 'efficientnet-lite0', input='whole', image_size=128, grid_size=28)
 configs = expand(base, dict(wavelet_kept_subbands=(('LL',), ('LL', 'LH', 'HL', 'HH')), cov_reg=(.1, .01))) + [base.model_copy(update=dict(wavelet_kept_subbands=('LL', 'LH', 'HL', 'HH'), n_features=32))]
-room = plan_maps(configs, N, M, budget)
-maps = [extract(Backbone('efficientnet-lite0'), make(k), base, 16, spill=room.spill) for k in (N, M)]
+backbone = Backbone('efficientnet-lite0')
+room = plan_maps(configs, N, M, budget, backbone)
+maps = [extract(backbone, make(k), base, 16, spill=room.spill) for k in (N, M)]
 masks = np.zeros((M, 128, 128), bool)
 masks[M//2:, 40:60, 50:90] = True
 found, _ = search(configs, *maps, masks.any((1, 2)), masks, budget=budget)

@@ -7,9 +7,12 @@ __all__ = ['IMAGENET', 'NETWORKS', 'BUILT_IN', 'Network', 'add_backbone', 'trunc
            'Backbone']
 
 # %% ../nbs/22_backbone.ipynb #f4e83bd5
+import inspect
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from itertools import chain
+from pathlib import Path
 
 import torch
 from fastcore.basics import patch
@@ -17,8 +20,8 @@ from torch import nn
 
 from .config import BACKBONES, sides
 from .engines import PRECISIONS, Colours, check_engine, make_engine
-from .errors import InputError, check_choice, digest, warn
-from .steps import Steps, step_shapes
+from .errors import CannotWrite, InputError, check_choice, digest, warn
+from .steps import Steps, keep_steps, kept_steps, step_shapes
 from .tracing import run_stages, write_steps
 from .weights import find_weights, read_weights, select_weights, stage_parameters
 
@@ -149,9 +152,12 @@ class Backbone:
         self.device = torch.device(device)
         self.engine = engine
         self.precision = precision
+        check_choice(name, NETWORKS, 'backbone')
         check_engine(engine, precision, self.device)
-        if isinstance(weights, Steps): self._take(weights)
-        else: self._build(weights)
+        if isinstance(weights, Steps): self._take(weights, 'a saved detector')
+        elif isinstance(weights, dict): self._build(weights, 'a dictionary')
+        elif weights == 'random': self._build(None, 'random')
+        else: self._read(find_weights(name, weights))
         if self.steps: self.run = make_engine(self.steps, self.device, engine, precision)
         elif engine == 'torch': self.run = _Modules(self, precision)
         else: raise InputError(f'engine {engine} cannot run {name}: {self.why_no_steps}; use --engine torch')
@@ -161,28 +167,18 @@ class Backbone:
 
 # %% ../nbs/22_backbone.ipynb #282b0600
 @patch
-def _load(self:Backbone, weights):
-    "Give the network its parameters; sets `weights`, `source`, where they are from, and `sha256` of the file, if there is one."
-    if weights == 'random':
-        self.source = 'random'
-        self.weights = stage_parameters(self.net.state_dict(), self.stages)
-        return
-    if isinstance(weights, dict): self.source = 'a dictionary'
-    else:
-        path = find_weights(self.name, weights)
-        self.source = str(path)
-        self.sha256 = digest(path).hex()
-        weights = read_weights(path)
-    self.weights = select_weights(weights, self.net, self.stages, self.source)
-    self.net.load_state_dict(self.weights, strict=False, assign=True)
+def _parameters(self:Backbone, weights)->dict:
+    "Those of the network that it needs, from {name: value}, or as they were drawn."
+    if weights is None: return stage_parameters(self.net.state_dict(), self.stages)
+    return select_weights(weights, self.net, self.stages, self.source)
 
-# %% ../nbs/22_backbone.ipynb #5f543439
 @patch
-def _build(self:Backbone, weights):
-    "Build the network, load its weights, and write it down as steps if that is possible."
-    self.sha256 = None
-    self.net, self.stages, self.layers = _network(self.name, random=isinstance(weights, str) and weights == 'random')
-    self._load(weights)
+def _build(self:Backbone, weights, source:str):
+    "Build the network, give it its parameters, and write it down as steps if that is possible."
+    self.source, self.sha256 = source, None
+    self.net, self.stages, self.layers = _network(self.name, random=weights is None)
+    self.weights = self._parameters(weights)
+    self.net.load_state_dict(self.weights, strict=False, assign=True)
     for m in chain.from_iterable(self.stages.values()):
         self.net.get_submodule(m).eval().requires_grad_(False)
     self.steps = self.why_no_steps = None
@@ -190,13 +186,37 @@ def _build(self:Backbone, weights):
     except InputError as e: self.why_no_steps = str(e)
 
 @patch
-def _take(self:Backbone, steps:Steps):
-    "Take the network of a saved detector."
+def _take(self:Backbone, steps:Steps, source:str):
+    "Take a network that was written down before."
+    self.source, self.sha256 = source, None
     self.steps = steps
     self.weights = steps.weights
-    self.layers = NETWORKS[check_choice(self.name, NETWORKS, 'backbone')].layers
-    self.source = 'a saved detector'
-    self.sha256 = None
+    self.layers = NETWORKS[self.name].layers
+
+# %% ../nbs/22_backbone.ipynb #5f543439
+def _kept_file(
+    name:str, # One of `BUILT_IN`
+    sha256:str, # Of its weights file
+)->tuple: # (path, what the steps follow from)
+    "Where a network is kept once it is written down."
+    code = Path(inspect.getfile(Steps)).parent
+    modules = [digest(code/f'{module}.py').hex() for module in ('steps', 'tracing', 'backbone')]
+    packages = {package: version(package) for package in ('torch', 'torchvision', 'timm')}
+    folder = Path(torch.hub.get_dir())/'wepadim'
+    return folder/f'{name}-{sha256[:16]}.safetensors', dict(weights=sha256, modules=modules, packages=packages)
+
+@patch
+def _read(self:Backbone, path):
+    "Take a weights file: the steps that were written down from it before, or else its parameters."
+    sha256 = digest(path).hex()
+    kept, made_from = _kept_file(self.name, sha256)
+    known = kept_steps(kept, made_from)
+    if known: self._take(known, str(path))
+    else: self._build(read_weights(path), str(path))
+    self.sha256 = sha256
+    if known or not self.steps or self.name not in BUILT_IN: return
+    try: keep_steps(self.steps, kept, made_from)
+    except CannotWrite: return   # the next command writes it down again
 
 # %% ../nbs/22_backbone.ipynb #167e076c
 class _Modules:

@@ -151,14 +151,14 @@ def features(
     test_paths = [s.path for s in cat.test]
     warn_if_turned(train_paths, configs[0].image_size)
     base = with_range(configs[0], train_paths)
-    room = plan_maps(configs, len(train_paths), len(test_paths), run.memory_budget, device)
+    backbone = Backbone(base.backbone, run.weights, device, run.engine, run.precision)
+    room = plan_maps(configs, len(train_paths), len(test_paths), run.memory_budget, backbone)
     path = None
     if run.cache_dir:
         key = _cache_key(cat, base, run)
         path = Path(run.cache_dir)/f'{key}.safetensors'
         found = _read_cache(path, device, room.spill)
         if found: return found
-    backbone = Backbone(base.backbone, run.weights, device, run.engine, run.precision)
     batch = _at_once(run.train_batch_size, device)
     train = extract(backbone, train_paths, base, batch, spill=room.spill)
     batch = _at_once(run.test_batch_size, device)

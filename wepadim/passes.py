@@ -12,7 +12,7 @@ from math import prod
 
 import torch
 
-from .backbone import Backbone, layer_shapes
+from .backbone import Backbone
 from .config import Settings, sides, subbands
 from .data import batches
 from .embedding import WaveletEmbedding, random_directions
@@ -234,11 +234,10 @@ def plan_maps(
     n:int, # Training images
     m:int, # Test images
     budget:float, # GiB that the whole program may need
-    device='cpu', # A torch device: where the maps will be
+    backbone:Backbone, # Theirs
 )->MemoryPlan:
     "The memory plan before the first pass: do the feature maps of all images go into files?"
-    first = configs[0]
-    shapes = layer_shapes(first.backbone, size=first.image_size)
+    shapes = backbone.shapes(configs[0].image_size)
     most = rows = 0.
     for group in passes(configs).values():
         try: emb = embedding_of(group, shapes)
@@ -247,4 +246,4 @@ def plan_maps(
         most = max(most, fixed)
         if by_rows(group, []): rows = max(rows, _in_rows(embeddings, emb))   # only if the maps stay in memory
     maps = gib_of(*[(n + m, *shape) for shape in shapes])
-    return plan_memory(budget, most, maps + rows, device)
+    return plan_memory(budget, most, maps + rows, backbone.device)

@@ -34,7 +34,7 @@ def _painted_maps(painted, paths, backbone, base:Settings, configs:list, run:Run
         if i in painted.held: clean.append(path)
         else: learn.append(path)
     n_judge = len(clean) + len(painted.images)
-    room = plan_maps(configs, len(learn), n_judge, run.memory_budget, backbone.device)
+    room = plan_maps(configs, len(learn), n_judge, run.memory_budget, backbone)
     train = extract(backbone, learn, base, 16, room.spill)
     as_they_are = base.model_copy(update=dict(input='whole'))
     clean_batches = each_batch(backbone, clean, base, 16)

@@ -15,13 +15,22 @@ from .config import BACKBONES
 from .errors import InputError, first_line
 
 # %% ../nbs/18_weights.ipynb #7f1424a5
-_TORCHVISION = [name for name in BACKBONES if name != 'efficientnet-lite0'] # before `add_backbone` adds others
+_TORCHVISION = { # backbone: the file of its IMAGENET1K_V1 weights; its SHA-256 begins like the end of its name
+    'resnet18': 'resnet18-f37072fd.pth',
+    'resnet34': 'resnet34-b627a593.pth',
+    'wide_resnet50_2': 'wide_resnet50_2-95faca4d.pth',
+    'efficientnet-b0': 'efficientnet_b0_rwightman-7f5810bc.pth',
+    'efficientnet-b1': 'efficientnet_b1_rwightman-bac287d4.pth',
+    'efficientnet-b2': 'efficientnet_b2_rwightman-c35c1473.pth',
+    'efficientnet-b3': 'efficientnet_b3_rwightman-b3899882.pth',
+    'efficientnet-b4': 'efficientnet_b4_rwightman-23ab8bcd.pth',
+    'efficientnet-b5': 'efficientnet_b5_lukemelas-1a07897c.pth',
+    'efficientnet-b6': 'efficientnet_b6_lukemelas-24a108a5.pth'}
 
-def _torchvision_weights(name:str):
-    "torchvision's IMAGENET1K_V1 entry for a backbone; None where torchvision has none."
-    if name not in _TORCHVISION: return None
-    from torchvision.models import get_model_weights   # slow, and not needed for a saved detector
-    return get_model_weights(name.replace('-', '_')).IMAGENET1K_V1
+def _url(name:str)->str:
+    "Where torchvision publishes its weights of a backbone."
+    from torchvision.models import get_model_weights   # slow, and only needed to download
+    return get_model_weights(name.replace('-', '_')).IMAGENET1K_V1.url
 
 # %% ../nbs/18_weights.ipynb #70110fc7
 def _in_folder(folder:Path, name:str, setting:str):
@@ -31,9 +40,8 @@ def _in_folder(folder:Path, name:str, setting:str):
         raise InputError(f"{setting} {folder}: expected a folder that holds {name}.pth or {name}.safetensors")
     for file_name in (f'{name}.pth', f'{name}.safetensors'):
         if (folder/file_name).is_file(): return folder/file_name
-    official = _torchvision_weights(name)   # asked last: it imports torchvision
-    if official is None: return None
-    path = folder/Path(official.url).name
+    if name not in _TORCHVISION: return None
+    path = folder/_TORCHVISION[name]
     return path if path.is_file() else None
 
 # %% ../nbs/18_weights.ipynb #0294eaef
@@ -47,10 +55,9 @@ def _packaged(name:str):
 # %% ../nbs/18_weights.ipynb #4aeec53b
 def _cache(name:str)->Path|None:
     "Where torch's cache has torchvision's weights of a backbone, once they are downloaded; None where torchvision has none."
-    official = _torchvision_weights(name)
-    if official is None: return None
+    if name not in _TORCHVISION: return None
     import torch   # here and below, for a command that only looks for a file needs no PyTorch
-    return Path(torch.hub.get_dir())/'checkpoints'/Path(official.url).name
+    return Path(torch.hub.get_dir())/'checkpoints'/_TORCHVISION[name]
 
 def _download(name:str)->Path:
     "torchvision's weights file in torch's cache, downloaded if it is not there yet."
@@ -61,9 +68,8 @@ def _download(name:str)->Path:
     if path.is_file(): return path
     path.parent.mkdir(parents=True, exist_ok=True)
     checksum = path.stem.rsplit('-', 1)[1]   # resnet18-f37072fd.pth: the SHA-256 of the file begins so
-    url = _torchvision_weights(name).url
     import torch
-    try: torch.hub.download_url_to_file(url, str(path), hash_prefix=checksum)
+    try: torch.hub.download_url_to_file(_url(name), str(path), hash_prefix=checksum)
     except (URLError, OSError, RuntimeError) as e:
         raise InputError(f"no weights for {name}: torchvision's could not be downloaded ({e}); {advice}") from None
     return path
