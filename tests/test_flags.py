@@ -90,7 +90,7 @@ PHASE = {**VIEW, **RUN, 'value_range': '0 200', 'dataset_type': 'auto', 'save_pa
 KINDS = {
     'single': ('wepadim_run', [dict(SINGLE, experiment_type='single', false_alarm_rate=.05, save_model=True, heatmaps=1, metric_resolution='mask', repeats=2, roi='{roi}')], dict(cache_dir='{tmp}/cache', metrics='aupimo', selection='synthetic', wavelet_subband_sets='LL')),
     'search': ('wepadim_run', [{**SINGLE, **SEARCH, 'selection': 'synthetic'}, {'wavelet_kept_subbands': None, 'wavelet_subband_sets': 'LL LL|LH'}], dict(false_alarm_rate=.05, save_model=True, heatmaps=1, metric_resolution='mask', repeats=2, roi='{roi}')),
-    'phase 1': ('wepadim_phase1', [{**PHASE, **CACHE, 'model': LITE, 'grid': 'sequential', 'metric': 'aupro'}, {'grid': 'reduced', 'metric': None, 'selection': 'synthetic'}], {}),
+    'phase 1': ('wepadim_phase1', [{**PHASE, **CACHE, 'model': LITE, 'grid': 'sequential', 'metric': 'aupro'}, {'grid': 'reduced', 'metric': None, 'selection': 'synthetic', 'preset': None, 'memory_budget': None}], {}),
     'phase 2': ('wepadim_phase2', [{**PHASE, 'models': LITE, 'save_model': True, 'heatmaps': 1, 'metric_resolution': 'mask', 'repeats': 2, 'roi': '{roi}', 'best_from': '{best}'}], {}),
     'ablation': ('wepadim_ablation', [{**PHASE, **CACHE, 'save_path': None, 'model': LITE, 'save_dir_base': '{tmp}/a', 'base_params': 'pixel', 'best_from': '{best}', 'selection': 'test_labels', 'wavelet_types': 'db2', 'wavelet_levels': 2,
                                        'gaussian_sigmas': 2, 'cov_reg_epsilons': .2}], {}),
