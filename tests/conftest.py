@@ -18,6 +18,16 @@ def _needs(variable, *parts):
     return path
 
 
+@pytest.fixture(scope='session', autouse=True)
+def own_cache(tmp_path_factory):
+    "Networks that tests convert are kept in a folder of this run of tests, which all its workers share."
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if 'PYTEST_XDIST_WORKER' in os.environ else base)/'torch'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('TORCH_HOME', str(folder))
+        yield
+
+
 @pytest.fixture
 def real_data():
     "A folder below WEPADIM_DATA, or a skip that says how to set it."

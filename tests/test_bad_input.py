@@ -3,7 +3,7 @@ import shutil
 
 import pytest, torch
 
-from wepadim.backbone import Backbone
+from wepadim.backbone import parameters
 
 SMALL = '--preset recommended --models efficientnet-lite0 --image_size 96 --grid_size 6 --heatmaps 0'.split()
 
@@ -56,7 +56,7 @@ def test_one_line_and_exit_code_2(case, painted_cells, tmp_path, call):
     change, flags, says = CASES[case]
     root = tmp_path/'data'
     shutil.copytree(painted_cells, root)
-    if 'resnet18.pth' in flags: torch.save(Backbone('resnet18', weights='random').weights, root/'resnet18.pth')
+    if 'resnet18.pth' in flags: torch.save(parameters('resnet18', 'random'), root/'resnet18.pth')
     (root/'cell'/'notes.txt').write_text('weights are elsewhere')
     change(root)
     code, lines, _ = call('wepadim_run', '--data_path', root, '--save_path', tmp_path/'results', *SMALL, *flags.format(root=root).split())

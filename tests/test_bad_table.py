@@ -7,7 +7,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from wepadim import cli
-from wepadim.backbone import Backbone
+from wepadim.backbone import parameters
 from wepadim.model import WEPaDiM
 
 SMALL = '--models efficientnet-lite0 --image_size 64 --grid_size 4 --preset recommended --heatmaps 0'.split()
@@ -27,7 +27,7 @@ def few(painted_cells, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory):
-    return Backbone('efficientnet-lite0').weights
+    return parameters('efficientnet-lite0')
 
 
 @pytest.fixture
@@ -309,7 +309,8 @@ WEIGHTS = {'truncated': _truncated, 'renamed keys': _renamed, 'NaN': _nan, 'othe
 def test_weights(case, few, weights, tmp_path, call, monkeypatch):
     monkeypatch.setenv('EVIL', str(tmp_path/'evil'))
     WEIGHTS[case](weights, tmp_path/'w.pth')
-    refused(call('wepadim_run', '--data_path', few, '--save_path', tmp_path/'r', *SMALL, '--weights', tmp_path/'w.pth'), 'w.pth')
+    says = {'NaN': 'not finite', 'other shapes': 'instead of', 'renamed keys': 'lacks'}.get(case, '')
+    refused(call('wepadim_run', '--data_path', few, '--save_path', tmp_path/'r', *SMALL, '--weights', tmp_path/'w.pth'), 'w.pth', says)
     assert not (tmp_path/'evil').exists()
 
 

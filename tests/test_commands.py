@@ -4,7 +4,7 @@ import csv, json, shutil
 import numpy as np, pytest, torch
 from PIL import Image
 
-from wepadim.backbone import Backbone
+from wepadim.backbone import parameters
 
 RESULT_KEYS = {'model', 'wavelet_type', 'wavelet_level', 'wavelet_kept_subbands', 'sigma', 'cov_reg', 'avg_img_auc', 'avg_pixel_auc', 'avg_inference_time',
                'time', 'class_results', 'commit', 'seed', 'versions', 'preset'}
@@ -77,7 +77,7 @@ def test_the_published_quick_start_as_written(painted_cells, tmp_path, shell):
     _as_visa(painted_cells, visa)
     shutil.copytree(painted_cells/'cell', mvtec/'bottle')
     weights.mkdir()
-    torch.save(Backbone('efficientnet-b0', weights='random').weights, weights/'efficientnet-b0.pth')
+    torch.save(parameters('efficientnet-b0', 'random'), weights/'efficientnet-b0.pth')
     for kind, root, name, gpu in (('visa', visa, 'candle', '0'), ('mvtec', mvtec, 'bottle', '0'), ('mvtec', mvtec, 'bottle', '-1')):
         save = tmp_path/f'results-{kind}{gpu}'
         r = shell('wepadim_run', '--dataset_type', kind, '--data_path', root, '--models', 'efficientnet-b0', '--experiment_type', 'single', '--classes', name,

@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter
 from PIL import Image
 
 import wepadim
-from wepadim.backbone import IMAGENET, Backbone, find_weights, truncate_network
+from wepadim.backbone import IMAGENET, Backbone, find_weights, parameters
 from wepadim.choosing import hold_out
 from wepadim.flags import Parser, command
 from wepadim.config import RunSettings, preset
@@ -25,7 +25,6 @@ from wepadim.metrics import image_metrics, pixel_metrics
 from wepadim.model import WEPaDiM
 from wepadim.plots import figure
 from wepadim.thresholds import good_quantile
-from wepadim.weights import read_weights, select_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 BACKBONE, LAYERS, BATCH, RATE, CORESET = 'resnet18', ('layer1', 'layer2', 'layer3'), 16, .01, .1
@@ -171,9 +170,7 @@ def patchcore():
 
 def load_weights(model, backbone):
     "Every parameter up to layer3, from the file that WE-PaDiM reads; one more or one less is an error."
-    with torch.device('meta'): net, stages, _ = truncate_network(BACKBONE)
-    weights = select_weights(read_weights(backbone.source), net, stages, backbone.source)
-    try: model.feature_extractor.feature_extractor.load_state_dict(weights, strict=True)
+    try: model.feature_extractor.feature_extractor.load_state_dict(parameters(BACKBONE, backbone.source), strict=True)
     except RuntimeError as e: raise InputError(f"anomalib's {BACKBONE} does not take these weights: {e}") from None
 
 

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['IMAGENET', 'NETWORKS', 'BUILT_IN', 'Network', 'add_backbone', 'truncate_network', 'layer_shapes', 'pick_device',
-           'Backbone']
+           'parameters', 'Backbone']
 
 # %% ../nbs/22_backbone.ipynb #f4e83bd5
-import inspect
+import hashlib, inspect
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from torch import nn
 from .config import BACKBONES, sides
 from .engines import PRECISIONS, Colours, check_engine, make_engine
 from .errors import CannotWrite, InputError, check_choice, digest, warn
-from .steps import Steps, keep_steps, kept_steps, step_shapes
+from .steps import Steps, save_steps, load_steps, step_shapes
 from .tracing import run_stages, write_steps
 from .weights import find_weights, read_weights, select_weights, stage_parameters
 
@@ -138,6 +138,18 @@ def _network(name:str, random:bool)->tuple:
         torch.manual_seed(0)
         return truncate_network(name)
 
+# %% ../nbs/22_backbone.ipynb #164e6114
+def parameters(
+    name:str, # One of `BACKBONES`
+    weights=None, # A file, a folder, 'random' (seeded, for tests), or None: see `find_weights`
+)->dict: # {parameter name: tensor}, float32
+    "What a backbone needs of its weights file, under the names of the file."
+    random = weights == 'random'
+    net, stages, _ = _network(name, random)
+    if random: return stage_parameters(net.state_dict(), stages)
+    path = find_weights(name, weights)
+    return select_weights(read_weights(path), net, stages, path)
+
 # %% ../nbs/22_backbone.ipynb #93c5dca3
 class Backbone:
     "A frozen network, read at `layers` (paper, section 3.1)."
@@ -167,56 +179,71 @@ class Backbone:
 
 # %% ../nbs/22_backbone.ipynb #282b0600
 @patch
-def _parameters(self:Backbone, weights)->dict:
-    "Those of the network that it needs, from {name: value}, or as they were drawn."
-    if weights is None: return stage_parameters(self.net.state_dict(), self.stages)
-    return select_weights(weights, self.net, self.stages, self.source)
-
-@patch
 def _build(self:Backbone, weights, source:str):
-    "Build the network, give it its parameters, and write it down as steps if that is possible."
+    "Build the network, give it its parameters or random ones, and write it down as steps if that is possible."
     self.source, self.sha256 = source, None
     self.net, self.stages, self.layers = _network(self.name, random=weights is None)
-    self.weights = self._parameters(weights)
+    if weights is None: self.weights = stage_parameters(self.net.state_dict(), self.stages)
+    else: self.weights = select_weights(weights, self.net, self.stages, source)
     self.net.load_state_dict(self.weights, strict=False, assign=True)
     for m in chain.from_iterable(self.stages.values()):
         self.net.get_submodule(m).eval().requires_grad_(False)
-    self.steps = self.why_no_steps = None
-    try: self.steps = write_steps(self.net, self.stages, self.layers, NETWORKS[self.name].colours)
-    except InputError as e: self.why_no_steps = str(e)
+    try: steps = write_steps(self.net, self.stages, self.layers, NETWORKS[self.name].colours)
+    except InputError as e: self.steps, self.why_no_steps = None, str(e)
+    else: self._take(steps, source)
 
 @patch
 def _take(self:Backbone, steps:Steps, source:str):
-    "Take a network that was written down before."
+    "Take a network that is written down: modules are no longer needed."
     self.source, self.sha256 = source, None
-    self.steps = steps
+    self.steps, self.why_no_steps = steps, None
     self.weights = steps.weights
-    self.layers = NETWORKS[self.name].layers
+    self.net = self.stages = None
+    built_in = self.name in BUILT_IN   # their layers are in order of depth already
+    self.layers = NETWORKS[self.name].layers if built_in else _network(self.name, random=False)[2]
 
 # %% ../nbs/22_backbone.ipynb #5f543439
-def _kept_file(
-    name:str, # One of `BUILT_IN`
-    sha256:str, # Of its weights file
-)->tuple: # (path, what the steps follow from)
-    "Where a network is kept once it is written down."
+def _converter()->dict|None:
+    "The code and the packages that turn a weights file into steps; None where they cannot be told."
     code = Path(inspect.getfile(Steps)).parent
-    modules = [digest(code/f'{module}.py').hex() for module in ('steps', 'tracing', 'backbone')]
-    packages = {package: version(package) for package in ('torch', 'torchvision', 'timm')}
+    try:
+        modules = [digest(code/f'{module}.py').hex() for module in ('weights', 'steps', 'tracing', 'backbone')]
+        packages = {package: version(package) for package in ('torch', 'torchvision', 'timm')}
+    except (OSError, PackageNotFoundError): return None
+    return dict(modules=modules, packages=packages)
+
+_CONVERTER = _converter() # asked now: files may change while this process runs
+
+def _kept_file(
+    name:str, # One of `BACKBONES`
+    sha256:str, # Of its weights file
+)->tuple|None: # (path, what the steps in it follow from); None: they are not kept
+    "Where a network is kept once it is written down."
     folder = Path(torch.hub.get_dir())/'wepadim'
-    return folder/f'{name}-{sha256[:16]}.safetensors', dict(weights=sha256, modules=modules, packages=packages)
+    if name not in BUILT_IN or not _CONVERTER or not folder.is_absolute(): return None
+    network = NETWORKS[name]
+    colours = [list(c) for c in network.colours]
+    made_from = dict(_CONVERTER, weights=sha256, layers=list(network.layers), colours=colours)
+    return folder/f'{name}-{sha256[:16]}.safetensors', made_from
+
+# %% ../nbs/22_backbone.ipynb #aec2f744
+@patch
+def _keep(self:Backbone, path, made_from:dict):
+    "Write the steps for the next command; if that is not possible, it converts the network again."
+    try: save_steps(self.steps, path, made_from)
+    except CannotWrite: return
 
 @patch
 def _read(self:Backbone, path):
     "Take a weights file: the steps that were written down from it before, or else its parameters."
-    sha256 = digest(path).hex()
-    kept, made_from = _kept_file(self.name, sha256)
-    known = kept_steps(kept, made_from)
+    content = Path(path).read_bytes()   # once: what is hashed is what is used
+    sha256 = hashlib.sha256(content).hexdigest()
+    place = _kept_file(self.name, sha256)
+    known = load_steps(*place) if place else None
     if known: self._take(known, str(path))
-    else: self._build(read_weights(path), str(path))
+    else: self._build(read_weights(path, content), str(path))
     self.sha256 = sha256
-    if known or not self.steps or self.name not in BUILT_IN: return
-    try: keep_steps(self.steps, kept, made_from)
-    except CannotWrite: return   # the next command writes it down again
+    if place and self.steps and not known: self._keep(*place)
 
 # %% ../nbs/22_backbone.ipynb #167e076c
 class _Modules:

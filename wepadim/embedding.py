@@ -247,7 +247,7 @@ def random_directions(
     c:int, # Channels
     n_features:int, # How many directions to keep; 0: all channels
     seed:int, # Of the draw
-)->torch.Tensor|None: # [c, n_features], float32, orthonormal columns; None: there are no more channels than that
+)->torch.Tensor|None: # [c, n_features], float32, orthonormal columns; None: all channels are kept
     "Directions along which vectors are reduced to fewer numbers."
     if not n_features or c <= n_features: return None
     rng = np.random.default_rng(seed)
@@ -258,10 +258,10 @@ def random_directions(
 
 # %% ../nbs/24_embedding.ipynb #7547c788
 @patch
-def enlarges(self:WaveletEmbedding,
+def projects_first(self:WaveletEmbedding,
     t:int, # Number of a layer
-)->bool: # Then it is faster to project it first
-    "Has a layer's map no more cells than the grid?"
+)->bool:
+    "Is a layer's map projected before it goes to the grid? It is faster if it has no more cells."
     down, across = self.matrices[t]
     width = next(iter(across.values())).shape[1]
     return down.shape[1]*width <= prod(self.grid)
@@ -280,7 +280,7 @@ def projected(self:WaveletEmbedding,
     before = 0                 # those of the layers before
     for t, m in enumerate(maps):
         c = m.shape[1]
-        if len(self.parts) == 1 and self.enlarges(t):
+        if len(self.parts) == 1 and self.projects_first(t):
             narrow = m.permute(0, 2, 3, 1) @ directions[before:before + c]   # [B, H, W, d]
             [values] = self._layer(t, narrow.permute(0, 3, 1, 2)).values()
             out += values

@@ -141,7 +141,7 @@ def digest(
 )->bytes: # 32 bytes
     "SHA-256 of a file's content, remembered until the file changes."
     about = os.stat(path)
-    return _digest(str(path), about.st_size, about.st_mtime_ns)
+    return _digest(os.path.abspath(path), about.st_size, about.st_mtime_ns)
 
 # %% ../nbs/00_errors.ipynb #c1ed86e3
 def relative_path(

@@ -298,7 +298,7 @@ def files(self:WEPaDiM)->dict: # {file name: content}
     tensors = {'mean': g.mean}
     tensors['W'] = pack(g.W) if self.settings.n_features else g.W
     steps = self.backbone.steps
-    for name, weight in (steps or self.backbone).weights.items(): tensors[f'backbone.{name}'] = weight
+    for name, weight in self.backbone.weights.items(): tensors[f'backbone.{name}'] = weight
     if self.train_scores is not None: tensors['train_scores'] = torch.from_numpy(self.train_scores)
     if self.roi: tensors['roi'] = pack_roi(self.roi)
     meta = dict(

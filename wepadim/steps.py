@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['IMAGE', 'ACTIVATIONS', 'OPS', 'Step', 'Steps', 'set_last_uses', 'run_steps', 'step_shapes', 'read_steps',
-           'keep_steps', 'kept_steps']
+           'save_steps', 'load_steps']
 
 # %% ../nbs/19_steps.ipynb #5e9c6b9b
 import hashlib, json
@@ -81,7 +81,7 @@ class Steps:
     steps: list # of `Step`
     weights: dict # {'<step>.weight': tensor, '<step>.bias': tensor} of each convolution, float32
     layers: list # names of the values at the layers, in order of depth
-    colours: tuple # (mean, standard deviation) of the images it was trained with, 0 to 1, for each colour
+    colours: tuple # (mean, standard deviation) that images are normalised with, of pixels from 0 to 1, for each colour
 
     def about(self)->dict:
         "All but the weights, as JSON types."
@@ -162,8 +162,9 @@ def read_steps(
         steps = [Step(**s) for s in about['steps']]
         mean, std = about['colours']
         net = Steps(steps, weights, list(about['layers']), (tuple(mean), tuple(std)))
-        black = torch.zeros(1, 3, 64, 64)
-        runs = [len(mean), len(std)] == [3, 3] and bool(run_steps(net, black))
+        zeros = torch.zeros(1, 3, 64, 64)
+        are_numbers = all(isinstance(v, float) for v in (*mean, *std))
+        runs = are_numbers and [len(mean), len(std)] == [3, 3] and bool(run_steps(net, zeros))
     except Exception: runs = False   # a damaged list can raise nearly anything
     if not runs: raise InputError(f'{source}: its network is damaged or of another version; fit the model again')
     return net
@@ -173,11 +174,12 @@ def _hash(about:str, weights:dict)->str:
     "SHA-256 of a network."
     found = hashlib.sha256(about.encode())
     for name in sorted(weights):
-        found.update(name.encode())
-        found.update(weights[name].numpy())
+        w = weights[name]
+        found.update(f'{name} {tuple(w.shape)}'.encode())
+        found.update(w.numpy())
     return found.hexdigest()
 
-def keep_steps(
+def save_steps(
     net:Steps, # A network
     path, # File to write, .safetensors
     made_from:dict, # What it follows from; JSON types
@@ -189,13 +191,13 @@ def keep_steps(
     write_atomic(path, safetensors.save(weights, header))
 
 # %% ../nbs/19_steps.ipynb #9f5b00a6
-def kept_steps(
-    path, # File of `keep_steps`
+def load_steps(
+    path, # File of `save_steps`
     made_from:dict, # What it should follow from
 )->Steps|None: # None: there is no such file, or it is damaged or follows from something else
     "The network in a file."
-    if not Path(path).is_file(): return None
     try:
+        if not Path(path).is_file(): return None
         with safe_open(path, 'pt') as file: header = file.metadata()
         about = json.loads(header['about'])
         if about['made_from'] != made_from: return None

@@ -91,7 +91,7 @@ def embedding_values(
             steps = [partial(_part, across=across[half_across, j].cpu(), down=of_half)]
             if directions is not None:
                 project = partial(_projected, directions=directions[first:first + depth])
-                steps.insert(0 if embedding.enlarges(t) else 1, project)
+                steps.insert(0 if embedding.projects_first(t) else 1, project)
             first += depth
             for step in steps: x = step(x)
             parts.append(x)

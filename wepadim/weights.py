@@ -7,6 +7,7 @@ __all__ = ['weights_here', 'find_weights', 'unwrap', 'read_weights', 'stage_para
 
 # %% ../nbs/18_weights.ipynb #e9a096ff
 import os, re
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from urllib.error import URLError
@@ -153,13 +154,15 @@ def _why_unreadable(path, error:Exception)->str:
 
 def read_weights(
     path, # A .pth or .safetensors file
+    content:bytes|None=None, # Its bytes, if they were read before
 )->dict: # {parameter name: tensor}
     "The tensors in a weights file; an `InputError` says what is wrong with the file."
     import torch
     from safetensors import torch as safetensors
     try:
-        if str(path).endswith('.safetensors'): checkpoint = safetensors.load_file(path)
-        else: checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+        if content is None: content = Path(path).read_bytes()
+        if str(path).endswith('.safetensors'): checkpoint = safetensors.load(content)
+        else: checkpoint = torch.load(BytesIO(content), map_location='cpu', weights_only=True)
     except Exception as e:   # a damaged file can raise nearly anything
         raise InputError(_why_unreadable(path, e)) from None
     return unwrap(checkpoint, path)
