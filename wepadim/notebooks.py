@@ -138,7 +138,8 @@ def _quieten():
     os.environ.setdefault('PYTHONWARNINGS', 'ignore:IProgress not found')
 
 # %% ../nbs/64_notebooks.ipynb #78342a3d
-_SILENT = "import logging; logging.getLogger('tornado').setLevel('CRITICAL')"   # a kernel that ends may find its sockets closed
+# a kernel that ends may find its sockets closed
+_SILENT = "import logging; logging.getLogger('tornado').setLevel('CRITICAL')"
 _QUIET = ['--log-level=CRITICAL', '--HistoryManager.hist_file=:memory:', f'--IPKernelApp.exec_lines={_SILENT}']
 _ready = []   # (a kernel that waits for its notebook, where it was started)
 _LEAVE = 'import os, weakref; weakref.finalize(os, os._exit, 0)'   # finalizers run in reverse: this is the last one
