@@ -155,7 +155,7 @@ def _fit_and_predict(model, run:RunSettings, cat, progress, watch)->tuple: # (pr
     if not run.repeats:
         with watch('fit'):
             model.fit(train, run.train_batch_size, progress)
-            model._program()   # compiled here, so that a prediction is timed without it
+            model.warm_up()   # so that a prediction is timed without it
         with watch('predict'): return model.predict(test, run.test_batch_size, progress), None
     with watch('fit'):
         n_more = len(test) + len(train)   # each repeat copies most of the training images' embeddings

@@ -6,6 +6,7 @@
 __all__ = ['WEPaDiM']
 
 # %% ../nbs/44_model.ipynb #1b0cde33
+from contextlib import nullcontext
 from dataclasses import replace
 from hashlib import sha256
 from math import prod
@@ -15,7 +16,7 @@ import numpy as np, torch
 from fastcore.basics import patch
 
 from .backbone import Backbone, pick_device
-from .config import Settings, preset as from_preset
+from .config import Settings, preset as from_preset, sides
 from .data import batches, images_at_once, with_range
 from .embedding import WaveletEmbedding, random_directions
 from .errors import InputError
@@ -26,10 +27,10 @@ from .maps import distance_maps, image_scores, map_matrices
 from .prediction import Detector, progress_bar
 from .roi import Focus, Roi, about_roi, counted_pixels, narrowed, pack_roi, unpack_roi
 from .saving import gaussian_from, model_files, network_from, read_model, replace_folder
-from .spill import collect, gib_of, plan_memory
+from .spill import collect, gib_of, gib_of_factors, plan_memory
 from .thresholds import Threshold, find_threshold, pixel_threshold
-from .translate import compiled_detector
-from .window import fit_gaussian, window_score
+from .translate import embedded, own_code, program_for
+from .window import fit_gaussian, one_thread, window_score
 
 # %% ../nbs/44_model.ipynb #cc5f333b
 class WEPaDiM(Detector):
@@ -76,7 +77,8 @@ def _prepare(self:WEPaDiM):
     self.projection = None if projection is None else projection.to(self.device)
     matrices = map_matrices(self.embedding.grid, s.image_size, s.sigma, s.smoothing)
     self._matrices = [torch.tensor(m, device=self.device) for m in matrices]
-    self._compiled = None, None   # what was fitted, and its `_program`
+    self._embedder = None         # program of `embedded`
+    self._compiled = None, None   # what was fitted, and its program
 
 @patch
 def _look_at(self:WEPaDiM, roi):
@@ -101,6 +103,7 @@ def embed(self:WEPaDiM,
     x:torch.Tensor, # [B, 3, H, W], uint8
 )->torch.Tensor: # [B, P, C], float32
     "The embedding of a batch of images: one vector for each position."
+    if own_code(self): return embedded(self, x)
     maps = self.backbone(x)
     if self.projection is None: return self.embedding(maps)
     return self.embedding.projected(maps, self.projection)
@@ -138,12 +141,9 @@ def _shape(self:WEPaDiM)->tuple: # (P, C)
 def _room(self:WEPaDiM, n, n_more=0, gaussians=1):
     "The memory plan for so many Gaussians of n images, and the embeddings of `n_more` others."
     p, c = self._shape()
-    if self.settings.n_features:
-        factors = gib_of((p, c, c))             # the compact form, in float32
-    else:
-        factors = 2*gib_of((p, min(n, c), c))   # in float64
+    compact = self.settings.n_features > 0
     embeddings = gib_of((n + n_more, p, c))
-    return plan_memory(self.memory_budget, gaussians*factors, embeddings, self.device)
+    return plan_memory(self.memory_budget, gaussians*gib_of_factors(n, p, c, compact), embeddings, self.device)
 
 # %% ../nbs/44_model.ipynb #b93c3496
 @patch
@@ -210,19 +210,6 @@ def _fit_to(self:WEPaDiM, X, working, batch_size):
     self._calibrate(d, batch_size)
     return self
 
-# %% ../nbs/44_model.ipynb #098fa242
-_LARGEST = 2**28 # bytes of W: OpenVINO needs four times as much for it
-
-@patch
-def _program(self:WEPaDiM):
-    "The detector as one program of OpenVINO, compiled once after a fit; None if its distances need PyTorch."
-    g = self.gaussian
-    large = g.W.nbytes > _LARGEST or g.W.dtype != torch.float32
-    if self.backbone.engine != 'openvino' or large: return None
-    fitted = g, self._focus
-    if self._compiled[0] != fitted: self._compiled = fitted, compiled_detector(self)
-    return self._compiled[1]
-
 # %% ../nbs/44_model.ipynb #c89e92ae
 @patch
 def stream(self:WEPaDiM,
@@ -233,18 +220,24 @@ def stream(self:WEPaDiM,
     "Yield one `Prediction` a batch."
     if self.gaussian is None:
         raise InputError("this WEPaDiM is not fitted: call fit(images) or WEPaDiM.load(path) first")
-    for items, x in self._views(as_images(images), batch_size, progress, 'scoring'):
-        program = self._program()   # asked for each batch: between two, the detector may be fitted again
-        yield self.judged(items, *program(x)) if program else self._score(items, self.embed(x))
+    for items, x in self._views(as_images(images), batch_size, progress, 'scoring'): yield self._predicted(items, x)
+
+@patch
+def _predicted(self:WEPaDiM, items, x):
+    "The `Prediction` of what the network sees [B, 3, H, W]."
+    program = program_for(self)   # asked for each batch: between two, the detector may be fitted again
+    return self.judged(items, *program(x)) if program else self._score(items, self.embed(x))
 
 @patch
 def _score(self:WEPaDiM, items, e):
     "The `Prediction` of embeddings [B, P, C]."
     s = self.settings
-    grid = self.embedding.grid
-    d = window_score(self.gaussian, e, grid, s.window, s.distance, self.backbone.precision, self._inside)
-    maps = self._maps(d)
-    scores = image_scores(maps)
+    own = own_code(self)
+    where = self.embedding.grid, s.window, s.distance
+    d = window_score(self.gaussian, e, *where, self.backbone.precision, self._inside, own)
+    with one_thread() if own else nullcontext():   # OpenVINO's threads need the cores for the next images
+        maps = self._maps(d)
+        scores = image_scores(maps)
     return self.judged(items, scores.cpu().numpy(), maps.cpu().numpy())
 
 # %% ../nbs/44_model.ipynb #aba127f7
@@ -255,6 +248,13 @@ def _score_all(self:WEPaDiM, items, Y, batch_size):
     for first, few in zip(range(0, len(items), batch_size), Y.split(batch_size)):
         parts.append(self._score(items[first:first + batch_size], few))
     return self.joined(parts)
+
+@patch
+def warm_up(self:WEPaDiM)->WEPaDiM: # itself
+    "Predict a black image, so that the first real one does not wait for what is compiled or loaded then."
+    wide, high = sides(self.settings.image_size)
+    self._predicted([None], torch.zeros(1, 3, high, wide, dtype=torch.uint8))
+    return self
 
 # %% ../nbs/44_model.ipynb #28494123
 @patch

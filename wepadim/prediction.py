@@ -64,6 +64,10 @@ class Detector:
         if 'pixel' in self.thresholds: pixel = self.thresholds['pixel'].value
         return Prediction(items, scores, maps, labels, quantiles, pixel, self.settings.input)
 
+    def warm_up(self):
+        "Do what only the first prediction would wait for; a subclass knows what."
+        return self
+
     def set_threshold(self,
         threshold:float, # Scores from here on are labelled defective
     ): # itself
