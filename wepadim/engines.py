@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['ENGINES', 'PRECISIONS', 'has_bfloat16', 'check_engine', 'Colours', 'TorchEngine', 'openvino_values', 'openvino_image',
-           'openvino_request', 'OpenVinoEngine', 'make_engine']
+           'OpenVinoProgram', 'OpenVinoEngine', 'make_engine']
 
 # %% ../nbs/21_engines.ipynb #327b9423
 import re
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
@@ -163,21 +164,72 @@ def _openvino_core():
     import openvino
     return openvino.Core()
 
-def openvino_request(
-    graph, # `openvino.Model`, or the bytes of an ONNX model
-    precision:str, # One of `PRECISIONS`
-): # OpenVINO's request; its `infer` runs the graph
-    "A graph, compiled for this CPU."
+def _requests(graph, precision, streams):
+    "So many requests of a graph that can run side by side, on all threads together; a graph, or the bytes of an ONNX model."
     core = _openvino_core()
     if isinstance(graph, bytes): graph = core.read_model(graph)
     options = {
         'INFERENCE_PRECISION_HINT': {'float32': 'f32', 'bfloat16': 'bf16'}[precision],
         'INFERENCE_NUM_THREADS': torch.get_num_threads(),
-        'ENABLE_CPU_PINNING': False,
-        'PERFORMANCE_HINT': 'LATENCY'}
-    return core.compile_model(graph, 'CPU', options).create_infer_request()
+        'ENABLE_CPU_PINNING': False}
+    if streams == 1: options['PERFORMANCE_HINT'] = 'LATENCY'
+    else: options['NUM_STREAMS'] = streams
+    compiled = core.compile_model(graph, 'CPU', options)
+    return [compiled.create_infer_request() for _ in range(streams)]
+
+def _infer(request, inputs, results):
+    "Run a request; the results are written into arrays."
+    from openvino import Tensor
+    for i, array in enumerate(results): request.set_output_tensor(i, Tensor(array, shared_memory=True))
+    request.infer([inputs], share_inputs=True, share_outputs=True)
+
+# %% ../nbs/21_engines.ipynb #030d20c6
+_IMAGES = 4 # at once
+
+class OpenVinoProgram:
+    "A graph that OpenVINO runs on this CPU."
+    def __init__(self,
+        graph, # An `openvino.Model` or the bytes of an ONNX model; its input is [B, H, W, 3], uint8
+        shapes:list, # Of what it returns for one image
+        precision:str='float32', # One of `PRECISIONS`
+        side_by_side:bool=True, # May several copies run at once? Each thread needs memory of its own for it
+    ):
+        self.graph, self.shapes, self.precision = graph, shapes, precision
+        self.side_by_side = side_by_side
+        self._compiled = {}   # {how many run side by side: requests}
+
+    def _for(self, streams):
+        if streams not in self._compiled:
+            self._compiled[streams] = _requests(self.graph, self.precision, streams)
+            if not self.side_by_side: self.graph = None   # it is not needed again, and may be large
+        return self._compiled[streams]
+
+# %% ../nbs/21_engines.ipynb #ae3e2f7d
+@patch
+def __call__(self:OpenVinoProgram,
+    images:np.ndarray, # [B, H, W, 3], uint8
+)->list: # Arrays [B, ...], float32
+    "What the graph makes of a batch; an image's result does not depend on the others."
+    b = len(images)
+    results = [np.empty((b, *shape), np.float32) for shape in self.shapes]
+    firsts = iter(range(0, b, _IMAGES))
+    def work(request):
+        for i in firsts:
+            few = slice(i, i + _IMAGES)
+            _infer(request, images[few], [r[few] for r in results])
+    several = self.side_by_side and b > _IMAGES
+    requests = self._for(torch.get_num_threads() if several else 1)
+    if len(requests) == 1: work(requests[0])
+    else:
+        with ThreadPoolExecutor(len(requests)) as pool: list(pool.map(work, requests))
+    return results
 
 # %% ../nbs/21_engines.ipynb #ee15b65f
+def _shape_of_one(output):
+    "Of what a graph returns for one image; how many images there are is open."
+    _, *sides = output.get_partial_shape()
+    return tuple(side.get_length() for side in sides)
+
 class OpenVinoEngine:
     "Runs steps in OpenVINO, on the CPU."
     def __init__(self,
@@ -186,14 +238,14 @@ class OpenVinoEngine:
     ):
         self.net = net
         self.precision = precision
-        self._requests = {}   # {(height, width): request}
+        self._programs = {}   # {(height, width): program}
 
-    def _request(self, height, width):
+    def _program(self, height, width):
         import openvino, openvino.opset13 as ops
         pixels = ops.parameter([-1, height, width, 3], np.uint8)
         maps = openvino_values(self.net, openvino_image(pixels, self.net.colours))
         graph = openvino.Model([ops.transpose(m, [0, 2, 3, 1]) for m in maps], [pixels])
-        return openvino_request(graph, self.precision)
+        return OpenVinoProgram(graph, list(map(_shape_of_one, graph.outputs)), self.precision)
 
 # %% ../nbs/21_engines.ipynb #7662f938
 @patch
@@ -202,10 +254,10 @@ def __call__(self:OpenVinoEngine,
 )->list: # One map [B, C, H, W] a layer, float32, channels last
     "The feature maps of a batch of images."
     size = tuple(x.shape[2:])
-    if size not in self._requests: self._requests[size] = self._request(*size)
+    if size not in self._programs: self._programs[size] = self._program(*size)
     pixels = x.permute(0, 2, 3, 1).contiguous()   # no copy if channels last
-    found = self._requests[size].infer([pixels.numpy()])
-    return [torch.from_numpy(m).permute(0, 3, 1, 2) for m in found.values()]
+    found = self._programs[size](pixels.numpy())
+    return [torch.from_numpy(m).permute(0, 3, 1, 2) for m in found]
 
 # %% ../nbs/21_engines.ipynb #17b366fa
 def make_engine(

@@ -8,12 +8,13 @@ __all__ = ['backbone_values', 'embedding_values', 'distance_values', 'map_values
 
 # %% ../nbs/43_translate.ipynb #e6fc996c
 from functools import partial, reduce
+from math import prod
 from operator import add
 
 import numpy as np, torch
 
 from .config import sides
-from .engines import openvino_request
+from .engines import OpenVinoProgram
 from .graph import FLOAT, UINT8, Graph, Value, onnx_model
 from .steps import IMAGE, Steps
 from .wavelet import HALVES
@@ -218,44 +219,40 @@ def scored_values(
     return amap.op('ReduceMax', axes=[1, 2], keepdims=0), amap
 
 # %% ../nbs/43_translate.ipynb #677b89d1
-_IMAGES = 8 # at once: with more, OpenVINO rounds differently in bfloat16, and a score would depend on the batch
-
-def _compiled(detector, outputs):
-    "A function of images [B, 3, height, width], uint8: what `outputs` makes of them, {name: (value, type, shape)}, as arrays."
+def _compiled(detector, outputs, **options):
+    "A program that makes of images [B, height, width, 3] what `outputs` makes of their pixels, {name: (value, shape of one)}."
     wide, high = sides(detector.settings.image_size)
     image = Graph().input('image')
     found = outputs(image.op('Transpose', perm=[0, 3, 1, 2]).floats)
-    graph = onnx_model(image.graph, dict(image=(UINT8, ['batch', high, wide, 3])), found)
-    request = openvino_request(graph.SerializeToString(), detector.backbone.precision)
-    def run(x):
-        images = x.permute(0, 2, 3, 1).contiguous().numpy()   # no copy if channels last
-        parts = []
-        for first in range(0, len(images), _IMAGES):
-            few = request.infer([images[first:first + _IMAGES]])
-            parts.append([few[name] for name in found])
-        return tuple(map(np.concatenate, zip(*parts)))
-    return run
+    ends = {name: (value, FLOAT, ['batch', *shape]) for name, (value, shape) in found.items()}
+    graph = onnx_model(image.graph, dict(image=(UINT8, ['batch', high, wide, 3])), ends)
+    shapes = [shape for _, shape in found.values()]
+    program = OpenVinoProgram(graph.SerializeToString(), shapes, detector.backbone.precision, **options)
+    return lambda x: program(x.permute(0, 2, 3, 1).contiguous().numpy())   # no copy if channels last
 
 # %% ../nbs/43_translate.ipynb #c320cbf9
 def compiled_embedding(
     detector, # A `WEPaDiM`
-): # Function of images [B, 3, height, width], uint8, that returns their embeddings [B, P, C], float32, in a tuple
+): # Function of images [B, 3, height, width], uint8, that returns their embeddings [B, P, C], float32, in a list
     "Backbone and embedding as one program of OpenVINO, in the precision of the backbone."
-    projection = detector.projection
+    embedding, projection = detector.embedding, detector.projection
+    channels = sum(embedding.channels.values())
+    shape = prod(embedding.grid), channels if projection is None else projection.shape[1]
     def outputs(pixels):
         maps = backbone_values(detector.backbone.steps, pixels)
-        y = embedding_values(detector.embedding, projection, maps).op('Transpose', perm=[1, 0, 2])
-        return dict(embedding=(y, FLOAT, ['batch', 'positions', 'channels']))
+        y = embedding_values(embedding, projection, maps).op('Transpose', perm=[1, 0, 2])
+        return dict(embedding=(y, shape))
     return _compiled(detector, outputs)
 
 def compiled_detector(
     detector, # A fitted `WEPaDiM`
 ): # Function of images [B, 3, height, width], uint8, that returns scores [B] and maps [B, height, width], float32
     "A detector as one program of OpenVINO, in the precision of its backbone."
+    wide, high = sides(detector.settings.image_size)
     def outputs(pixels):
         score, amap = scored_values(detector, pixels)
-        return dict(score=(score, FLOAT, ['batch']), map=(amap, FLOAT, ['batch', 'height', 'width']))
-    return _compiled(detector, outputs)
+        return dict(score=(score, ()), map=(amap, (high, wide)))
+    return _compiled(detector, outputs, side_by_side=False)   # each copy would need four times the memory of W
 
 # %% ../nbs/43_translate.ipynb #b883d879
 def own_code(
