@@ -9,6 +9,7 @@ __all__ = ['lengths_around', 'nearest_around']
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from math import prod
 
 import numpy as np, torch
 from llvmlite import ir
@@ -17,6 +18,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, register_jitable
 
+from .errors import InputError
 from .gaussian import STRIP
 from .loops import compiled
 
@@ -25,7 +27,7 @@ _VECTOR = ir.VectorType(ir.FloatType(), STRIP)
 _ZEROS = ir.Constant(_VECTOR, None)
 
 def _vector(b, numbers, at):
-    "Where 16 numbers lie in memory, from one on."
+    "A pointer to the 16 numbers that begin at an index."
     first = b.gep(numbers, [at])
     return b.bitcast(first, _VECTOR.as_pointer())
 
@@ -37,13 +39,13 @@ def _repeated(b, number):
 
 def _plus_product(b, total, x, y):
     "total + x y."
-    once = ['contract']   # one rounding is as good as two
+    once = ['contract']   # may be one instruction, which rounds once
     product = b.fmul(x, y, flags=once)
     return b.fadd(total, product, flags=once)
 
 # %% ../nbs/26_lengths.ipynb #29db080e
 def _ask_for(b, numbers, at):
-    "Have numbers brought to the cache."
+    "Prefetch numbers into the cache."
     byte = ir.IntType(8).as_pointer()
     whole = ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [byte, whole, whole, whole])
@@ -52,8 +54,15 @@ def _ask_for(b, numbers, at):
     b.call(prefetch, [place, whole(0), whole(2), whole(1)])   # to read, into the second cache, data
 
 # %% ../nbs/26_lengths.ipynb #625a74a2
-_ROWS = 25 if get_host_cpu_features().get('avx512f') else 6 # vectors at once
+def _vectors_at_once():
+    "As many as there are registers for their sums."
+    try: features = get_host_cpu_features()
+    except RuntimeError: return 6   # llvmlite does not know this processor
+    return 25 if features.get('avx512f') else 6
 
+_ROWS = _vectors_at_once()
+
+# %% ../nbs/26_lengths.ipynb #fe880e9a
 @intrinsic
 def _product(_, y, strip, n, ahead, out):
     "The first n channels of _ROWS vectors y [R, C], times a strip [n, 16], into out [R, 16]."
@@ -81,12 +90,12 @@ def _product(_, y, strip, n, ahead, out):
 # %% ../nbs/26_lengths.ipynb #6d227213
 @register_jitable
 def _on_grid(i, n, r):
-    "The rows (or columns) of a window around i that lie on a grid of n: from, to; 2r + 1 if all do."
+    "First and one past the last row (or column) of a window around i that lie on a grid of n."
     return max(0, r - i), min(2*r + 1, n + r - i)
 
 @register_jitable
 def _gather(Y, origin, mean, place, size, r, y):
-    "The vectors Y [P, C] of an image around a place (i, j) on a grid of some size, counted from a mean, into y [cells, C]."
+    "The vectors Y [P, C] of an image around a place (i, j) of a grid (h, w), relative to a mean, into y [cells, C]."
     (i, j), (h, w) = place, size
     top, bottom = _on_grid(i, h, r)
     left, right = _on_grid(j, w, r)
@@ -161,6 +170,7 @@ _SHARE = 64 # Gaussians
 @lru_cache
 def _helpers(threads, process): return ThreadPoolExecutor(threads)
 
+# %% ../nbs/26_lengths.ipynb #da58ceae
 def lengths_around(
     Y:torch.Tensor, # [B, P, C], float32
     centres:tuple, # The origin [C] and the mean of each Gaussian counted from it [P, C], float32: `Gaussian.centres`
@@ -169,8 +179,10 @@ def lengths_around(
     r:int, # Cells around a position
     threads:int=1, # Side by side
 )->tuple: # Two arrays [P, B, K] of K = (2r + 1)² cells, float32; cells that are not on the grid mean nothing
-    "Squared lengths of W (y - mean) for the cells around each Gaussian, and products with that of the middle cell."
+    "Squared lengths of W (y - mean) for the cells around each Gaussian, and products with the middle cell's W (y - mean)."
     b, p, _ = Y.shape
+    if not p == len(strips) == prod(grid):
+        raise InputError(f'{p} vectors and {len(strips)} Gaussians: expected {prod(grid)} of each for the grid {grid}')
     yy, yz = np.empty((2, p, b, (2*r + 1)**2), np.float32)
     given = [t.contiguous().numpy() for t in (Y, *centres, strips)]
     shares = iter(range(0, p, _SHARE))
@@ -199,8 +211,10 @@ def _spread(d, counts, size, r, best):
             for row in range(top, bottom):
                 for column in range(left, right):
                     cell = (i + row - r)*w + j + column - r
-                    best[image, cell] = min(best[image, cell], d[p, image, row*k + column])
+                    x = d[p, image, row*k + column]
+                    if x < best[image, cell] or x != x: best[image, cell] = x   # what is not a number must be seen
 
+# %% ../nbs/26_lengths.ipynb #4bc99494
 def nearest_around(
     d:np.ndarray, # [P, B, K], float32: distances of the K = (2r + 1)² cells around each Gaussian
     grid:tuple, # (h, w), P = h w
@@ -210,6 +224,7 @@ def nearest_around(
     "The distance of each cell from the nearest Gaussian around it."
     p, b, _ = d.shape
     counts = np.ones(p, bool) if inside is None else inside
+    if not len(counts) == p == prod(grid): raise InputError(f'{p} Gaussians: expected {prod(grid)} for the grid {grid}')
     best = np.full((b, p), np.inf, np.float32)
     _spread(d, counts, grid, r, best)
     return best

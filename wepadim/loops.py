@@ -21,7 +21,8 @@ _one_at_a_time = Lock()
 def _machine_code(f):
     "A function as numba compiles it."
     from numba import njit   # slow to import
-    try: return njit(f, nogil=True, cache=True)
+    keep = f.__module__ != '__main__'   # kept code of a notebook would not notice a change in what it calls
+    try: return njit(f, nogil=True, cache=keep)
     except RuntimeError: return njit(f, nogil=True)   # no folder to keep it in
 
 def compiled(

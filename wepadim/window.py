@@ -151,6 +151,8 @@ def _squares(yy, yz): return yy
 def _nearest_compiled(g, Y, grid, r, threads, inside=None, distances=_squares):
     "As `_nearest`, on so many threads; `distances` makes them of the arrays that `lengths_around` gives."
     from wepadim.lengths import lengths_around, nearest_around   # slow to import
+    if g.low_rank or g.W.dtype != torch.float32 or g.W.device.type != 'cpu':
+        raise InputError(f'machine code needs a Gaussian that was fitted with compact=True, on a CPU; this is a {g}')
     found = lengths_around(Y, g.centres, g.W_strips, grid, r, threads)
     if inside is not None: inside = inside.numpy()
     d2 = nearest_around(distances(*found), grid, r, inside)
@@ -165,7 +167,7 @@ def window_score(
     distance:str='squared', # 'squared' (published) or 'sqrt'
     precision:str='float32', # 'bfloat16': faster in the full form in a window where the machine has units for it
     inside:torch.Tensor|None=None, # [P], bool: positions whose Gaussians count in a window; None: all
-    compiled:bool=False, # On a CPU, for a compact Gaussian in float32: compiled for it, if there is a window
+    compiled:bool=False, # In a window, use machine code in float32? For a compact Gaussian on a CPU
 )->torch.Tensor: # [B, P], float64
     "The Mahalanobis distance of every vector from the nearest of the Gaussians within r cells of it."
     if r == 0:
@@ -218,7 +220,7 @@ def _left_out(yy, yz, n):
     return leave_one_out(yy, yz, zz, n)
 
 def _left_out_distances(g, at, y, cells, n):
-    "Those of B of the n training images [p B, K]: y as for `_row_distances`."
+    "Leave-one-out distances [p B, K] of a batch of B of the n training images: y as for `_row_distances`."
     whitened = y @ g.W[at].mT
     yy, yz = _dots(whitened, cells)
     if g.low_rank:
