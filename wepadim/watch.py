@@ -163,14 +163,13 @@ def _clear_halves(
 # %% ../nbs/70_watch.ipynb #8e713bf8
 @patch
 def _begin(self:Watcher, folders, on_alarm):
-    "Give alarms again whose command may not have ended, write what the tables are made with, and warm up."
+    "Give alarms again whose command may not have ended, and write what the tables are made with."
     _clear_halves(self.out, folders)
     if on_alarm:
         for id, (name, score) in self.journal.alarms.items(): self._raise_alarm(id, name, score)
     record = about(self.model, [], self.out, {}, {})
     for name in ('images', 'census', 'heatmaps'): del record[name]   # they grow
     write_json(self.out/'run.json', dict(watched=[str(folder) for folder in folders], **record))
-    self.model.warm_up()
 
 @patch
 def _raise_alarm(self:Watcher, id, name, score):
@@ -315,6 +314,7 @@ def watch(
     before = _catch_signals(watcher)
     minute = time.monotonic()
     try:
+        watcher.model.warm_up()
         while not watcher.stopping:
             start = time.monotonic()
             if start - minute > 60:
