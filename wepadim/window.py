@@ -121,8 +121,6 @@ def _by_rows(g, vectors, means, r, distances):
         d[first:last] = found.view(-1, w, b, k, k)
     return d
 
-_visit_plainly = partial(_by_rows, distances=_row_distances)
-
 # %% ../nbs/27_window.ipynb #adbd10ae
 def _nearest(g, Y, grid, r, visit, inside=None):
     "[B, P], float64: each vector's distance from the nearest Gaussian inside; `visit` is `_by_rows`, or does the same."
