@@ -217,8 +217,9 @@ def __call__(self:OpenVinoProgram,
         for i in firsts:
             few = slice(i, i + _IMAGES)
             _infer(request, images[few], [r[few] for r in results])
-    several = self.side_by_side and b > _IMAGES
-    requests = self._for(torch.get_num_threads() if several else 1)
+    threads = torch.get_num_threads()
+    several = self.side_by_side and b >= threads*_IMAGES   # with fewer, threads would be idle
+    requests = self._for(threads if several else 1)
     if len(requests) == 1: work(requests[0])
     else:
         with ThreadPoolExecutor(len(requests)) as pool: list(pool.map(work, requests))
