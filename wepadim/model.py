@@ -72,8 +72,7 @@ def _prepare(self:WEPaDiM):
     self.embedding = WaveletEmbedding(
         shapes, s.wavelet_type, s.wavelet_level, s.wavelet_kept_subbands, grid_size=s.grid_size,
         device=self.device, transform=s.wavelet_transform, geometry=s.geometry)
-    channels = sum(self.embedding.channels.values())
-    projection = random_directions(channels, s.n_features, s.seed)
+    projection = random_directions(sum(self.embedding.channels.values()), s.n_features, s.seed)
     self.projection = None if projection is None else projection.to(self.device)
     matrices = map_matrices(self.embedding.grid, s.image_size, s.sigma, s.smoothing)
     self._matrices = [torch.tensor(m, device=self.device) for m in matrices]
@@ -140,6 +139,7 @@ def _shape(self:WEPaDiM)->tuple: # (P, C)
 @patch
 def _room(self:WEPaDiM, n, n_more=0, gaussians=1):
     "The memory plan for so many Gaussians of n images, and the embeddings of `n_more` others."
+    if self.settings.window > 0: gaussians += 1   # for the leave-one-out scores
     p, c = self._shape()
     compact = self.settings.n_features > 0
     embeddings = gib_of((n + n_more, p, c))

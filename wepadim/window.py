@@ -246,6 +246,17 @@ def _nearest_left_out(g, x, grid, r, inside, n):
     distances = partial(_left_out_distances, cells=cells, n=n)
     return _nearest(g, x, grid, r, partial(_by_rows, distances=distances), inside)
 
+def _reg_left_out(cov_reg, n):
+    "The cov_reg with which all n training images give λ."
+    share = (n - 1)/n
+    return share*(cov_reg + JITTER) - JITTER
+
+def _all_left_out(g, X, grid, r, inside):
+    "[N, P]: leave-one-out distances of the training images X from Gaussians that were fitted with `_reg_left_out`."
+    n = len(X)
+    found = [_nearest_left_out(g, x, grid, r, inside, n) for x in X.split(32)]
+    return torch.cat(found)
+
 def left_out_near(
     X:torch.Tensor, # [N, P, C], float32: N training images, N > 2; a tensor, or `Spilled`
     grid:tuple, # (h, w), P = h w
@@ -256,13 +267,9 @@ def left_out_near(
     inside:torch.Tensor|None=None, # [P], bool: positions whose Gaussians count; None: all
 )->torch.Tensor: # [N, P], float64, squared
     "The distance of every training vector from the nearest Gaussian within r cells, each fitted without its image."
-    n = len(X)
-    eps = cov_reg + JITTER
-    share = (n - 1)/n
-    reg = share*eps - JITTER   # the fit adds JITTER and multiplies by N: that is lambda
+    reg = _reg_left_out(cov_reg, len(X))
     g = Gaussian.fit(X, reg, budget, compact=compact, leave_one_out=False)
-    found = [_nearest_left_out(g, x, grid, r, inside, n) for x in X.split(32)]
-    return torch.cat(found)
+    return _all_left_out(g, X, grid, r, inside)
 
 # %% ../nbs/27_window.ipynb #b1e12724
 def fit_gaussian(
@@ -280,11 +287,9 @@ def fit_gaussian(
     reg = regularisation(settings, lambda: mean_variance(X, inside))
     compact = settings.n_features > 0
     r = settings.window
-    own = leave_one_out and r == 0
-    in_window = leave_one_out and r > 0 and n > 2
-    if in_window:
-        left_out = left_out_near(X, grid, reg, r, budget, compact, inside)
-    g = Gaussian.fit(X, reg, budget, compact=compact, leave_one_out=own)
-    if in_window:
-        g.left_out = left_out
+    if not (leave_one_out and r > 0 and n > 2):
+        return Gaussian.fit(X, reg, budget, compact=compact, leave_one_out=leave_one_out and r == 0)
+    regs = reg, _reg_left_out(reg, n)
+    g, without_one = Gaussian.fit_all(X, regs, budget, compact=compact, leave_one_out=False)
+    g.left_out = _all_left_out(without_one, X, grid, r, inside)
     return g
