@@ -11,12 +11,13 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 
 import numpy as np, torch
 from fastcore.basics import patch
 
 from .errors import InputError, warn
-from .steps import IMAGE, Steps, run_steps
+from .steps import IMAGE, Steps, run_steps, step_shapes
 
 # %% ../nbs/21_engines.ipynb #5d028d45
 _UNITS = {'amx_bf16', 'avx512_bf16', 'bf16'} # of x86 and of ARM
@@ -189,20 +190,22 @@ _IMAGES = 4 # at once
 class OpenVinoProgram:
     "A graph that OpenVINO runs on this CPU."
     def __init__(self,
-        graph, # An `openvino.Model` or the bytes of an ONNX model; its input is [B, H, W, 3], uint8
+        graph_of, # Function of a number of images: the graph, an `openvino.Model` or ONNX as bytes, from [n, H, W, 3], uint8
         shapes:list, # Of what it returns for one image
         precision:str='float32', # One of `PRECISIONS`
         side_by_side:bool=True, # May several copies run at once? Each thread needs memory of its own for it
     ):
-        self.graph, self.shapes, self.precision = graph, shapes, precision
+        self.graph_of, self.shapes, self.precision = graph_of, shapes, precision
         self.side_by_side = side_by_side
-        self._compiled = {}   # {how many run side by side: requests}
+        self._compiled = {}   # {(images at once, copies, threads): requests}
+        self._lock = Lock()   # two callers would write into the same requests
 
-    def _for(self, streams):
-        if streams not in self._compiled:
-            self._compiled[streams] = _requests(self.graph, self.precision, streams)
-            if not self.side_by_side: self.graph = None   # it is not needed again, and may be large
-        return self._compiled[streams]
+    def _for(self, images, copies):
+        "Requests for so many images at once."
+        key = images, copies, torch.get_num_threads()
+        if key not in self._compiled:
+            self._compiled[key] = _requests(self.graph_of(images), self.precision, copies)
+        return self._compiled[key]
 
 # %% ../nbs/21_engines.ipynb #ae3e2f7d
 @patch
@@ -211,25 +214,30 @@ def __call__(self:OpenVinoProgram,
 )->list: # Arrays [B, ...], float32
     "What the graph makes of a batch; an image's result does not depend on the others."
     b = len(images)
-    results = [np.empty((b, *shape), np.float32) for shape in self.shapes]
-    firsts = iter(range(0, b, _IMAGES))
+    n = _IMAGES if b > _IMAGES//2 else 1
+    firsts = range(0, b, n)
+    missing = n*len(firsts) - b
+    if missing: images = np.concatenate([images, images[:missing]])
+    results = [np.empty((len(images), *shape), np.float32) for shape in self.shapes]
+    left = iter(firsts)
     def work(request):
-        for i in firsts:
-            few = slice(i, i + _IMAGES)
+        for i in left:
+            few = slice(i, i + n)
             _infer(request, images[few], [r[few] for r in results])
     threads = torch.get_num_threads()
-    several = self.side_by_side and b >= threads*_IMAGES   # with fewer, threads would be idle
-    requests = self._for(threads if several else 1)
-    if len(requests) == 1: work(requests[0])
-    else:
-        with ThreadPoolExecutor(len(requests)) as pool: list(pool.map(work, requests))
-    return results
+    several = self.side_by_side and len(firsts) >= threads and n > 1   # with fewer, threads would be idle
+    with self._lock:
+        requests = self._for(n, threads if several else 1)
+        if len(requests) == 1: work(requests[0])
+        else:
+            with ThreadPoolExecutor(len(requests)) as pool: list(pool.map(work, requests))
+    return [r[:b] for r in results]
 
 # %% ../nbs/21_engines.ipynb #ee15b65f
-def _shape_of_one(output):
-    "Of what a graph returns for one image; how many images there are is open."
-    _, *sides = output.get_partial_shape()
-    return tuple(side.get_length() for side in sides)
+def _channels_last(m):
+    "A map as a node [B, H, W, C]."
+    import openvino.opset13 as ops
+    return ops.transpose(ops.maximum(m, m), [0, 2, 3, 1])
 
 class OpenVinoEngine:
     "Runs steps in OpenVINO, on the CPU."
@@ -243,10 +251,12 @@ class OpenVinoEngine:
 
     def _program(self, height, width):
         import openvino, openvino.opset13 as ops
-        pixels = ops.parameter([-1, height, width, 3], np.uint8)
-        maps = openvino_values(self.net, openvino_image(pixels, self.net.colours))
-        graph = openvino.Model([ops.transpose(m, [0, 2, 3, 1]) for m in maps], [pixels])
-        return OpenVinoProgram(graph, list(map(_shape_of_one, graph.outputs)), self.precision)
+        def graph_of(n):
+            pixels = ops.parameter([n, height, width, 3], np.uint8)
+            maps = openvino_values(self.net, openvino_image(pixels, self.net.colours))
+            return openvino.Model(list(map(_channels_last, maps)), [pixels])
+        shapes = [(h, w, c) for c, h, w in step_shapes(self.net, (width, height))]
+        return OpenVinoProgram(graph_of, shapes, self.precision)
 
 # %% ../nbs/21_engines.ipynb #7662f938
 @patch

@@ -251,9 +251,9 @@ def _score_all(self:WEPaDiM, items, Y, batch_size):
 
 @patch
 def warm_up(self:WEPaDiM)->WEPaDiM: # itself
-    "Predict a black image, so that the first real one does not wait for what is compiled or loaded then."
-    wide, high = sides(self.settings.image_size)
-    self._predicted([None], torch.zeros(1, 3, high, wide, dtype=torch.uint8))
+    "Predict one black image and four, so that the first real ones do not wait for what is compiled or loaded then."
+    height_width = sides(self.settings.image_size)[::-1]
+    for n in (1, 4): self._predicted([None]*n, torch.zeros(n, 3, *height_width, dtype=torch.uint8))
     return self
 
 # %% ../nbs/44_model.ipynb #28494123

@@ -64,24 +64,31 @@ def backbone_values(
     return [values[name] for name in net.layers]
 
 # %% ../nbs/43_translate.ipynb #335ebb7c
-def _part(x, across, down):
-    "A sub-band on the grid, [B, C, grid width, grid height], of a map [B, C, H, W]."
-    columns = (x @ across.T.numpy()).op('Transpose', perm=[0, 1, 3, 2])
-    return columns @ down.T.numpy()
+def _channels_last(x):
+    "A map [B, H, W, C] of a map [B, C, H, W]."
+    return x.op('Max', x).op('Transpose', perm=[0, 2, 3, 1])   # why the maximum? See engines
+
+def _on_grid(x, down, across):
+    "A sub-band on the grid, [B, grid height, grid width, C], of a map [B, H, W, C]."
+    constant = x.graph.constant
+    rows = constant(down.cpu().numpy()) @ x.op('Reshape', [0, 0, -1])   # [B, grid height, W x C]
+    rows = rows.op('Reshape', [0, 0, across.shape[1], -1])
+    return constant(across.cpu().numpy()) @ rows
 
 def _projected(x, directions):
-    "A map [B, C, H, W] projected onto directions [C, features]."
-    return x.op('Conv', directions.T[:, :, None, None], kernel_shape=[1, 1])
+    "A map [B, H, W, C] projected onto directions [C, features]."
+    return x @ directions
 
 # %% ../nbs/43_translate.ipynb #737078c5
 def embedding_values(
     embedding, # `WaveletEmbedding`
     projection, # [channels, features], or None
     maps:list, # One value [B, C, H, W] a layer
-)->Value: # [P, B, C]
+)->Value: # [B, P, C]
     "The embedding: all kept sub-bands of all layers, projected if there is a projection."
     h, w = embedding.grid
     directions = None if projection is None else projection.cpu().numpy()
+    maps = [_channels_last(x) for x in maps]
     parts, first = [], 0
     for band, j in embedding.parts:
         half_down, half_across = HALVES[band]
@@ -89,18 +96,16 @@ def embedding_values(
         for t, x in enumerate(maps):
             stack, across = embedding.matrices[t]
             depth = embedding.depths[t]
-            of_half = stack[i*h:(i + 1)*h].cpu()
-            steps = [partial(_part, across=across[half_across, j].cpu(), down=of_half)]
+            steps = [partial(_on_grid, down=stack[i*h:(i + 1)*h], across=across[half_across, j])]
             if directions is not None:
                 project = partial(_projected, directions=directions[first:first + depth])
                 steps.insert(0 if embedding.projects_first(t) else 1, project)
             first += depth
             for step in steps: x = step(x)
             parts.append(x)
-    if directions is None: joined = maps[0].graph.add('Concat', *parts, axis=1)
+    if directions is None: joined = maps[0].graph.add('Concat', *parts, axis=3)
     else: joined = reduce(add, parts)
-    rows = joined.op('Transpose', perm=[0, 1, 3, 2]).op('Reshape', [0, 0, -1])   # [B, C, P]
-    return rows.op('Transpose', perm=[2, 0, 1])   # positions first: each has a Gaussian of its own
+    return joined.op('Reshape', [0, h*w, -1])
 
 # %% ../nbs/43_translate.ipynb #588ee085
 def _around(grid:tuple, r:int)->tuple: # (cells [P, (2r + 1)²], are they on the grid?)
@@ -144,28 +149,39 @@ def _triangles(W)->list: # [(rows, number of channels)]
 # %% ../nbs/43_translate.ipynb #c5772ae6
 def _numbers(x): return x.float().cpu().numpy()
 
-def _whitened(W, mean, vectors:Value, centred:bool)->Value:
-    "|W (v - mean)|², [p, K], of vectors v [p, K, C]; if they are `centred`, the mean is subtracted already."
+def _squared(g, at:slice, vectors:Value, origin)->Value:
+    "Squared distances [p, K] of vectors [p, K, C] from the Gaussians `at`; K vectors at each, measured from the origin."
+    W, mean = g.W[at].cpu(), g.mean[at].cpu() - origin
+    vectors = vectors - _numbers(mean)[:, None]
+    d2 = _squares(vectors @ _numbers(W.mT))
+    if not g.low_rank: return d2
+    return (_squares(vectors) - d2).op('Max', 0.)/float(g.eps)   # rounding must not make it negative
+
+def _affine(W, mean):
+    "Matrices [p, 1 + C, R] that make W (v - mean) of vectors [1, v]; W [p, R, C]."
+    shift = W @ mean.to(W.dtype)[..., None]
+    return _numbers(torch.cat([-shift, W], 2).mT)
+
+# %% ../nbs/43_translate.ipynb #fc2c42d2
+def _windows(y:Value, cells, channels:int)->Value: # [p, K B, channels]
+    "The vectors [P, B, channels] of the cells [p, K] around some Gaussians."
+    return y.op('Gather', cells, axis=0).op('Reshape', [len(cells), -1, channels])
+
+def _with_ones(y:Value, W)->list: # [(rows of W, number of channels, [P, B, 1 + channels])]
+    "Vectors [P, B, C] with a 1 in front, as long as each half of W needs them."
+    ones = y.op('Pad', [0, 0, 1, 0, 0, 0], 1.)
+    return [(rows, c, ones.op('Slice', [0], [1 + c], [2])) for rows, c in _triangles(W)]
+
+def _squared_in_window(g, at:slice, halves:list, cells, origin)->Value:
+    "Squared distances [p, K B] of the vectors in the windows of the Gaussians `at`; `halves` is what `_with_ones` gives."
+    W, mean = g.W[at].cpu(), g.mean[at].cpu() - origin
     lengths = []
-    for rows, channels in _triangles(W):
-        first = vectors if channels == W.shape[2] else vectors.op('Slice', [0], [channels], [2])
-        white = first @ _numbers(W[:, rows, :channels].mT)
-        if not centred:
-            shift = W[:, rows] @ mean.to(W.dtype)[..., None]
-            white = white - _numbers(shift.mT)
+    for rows, c, vectors in halves:
+        white = _windows(vectors, cells, 1 + c) @ _affine(W[:, rows, :c], mean[:, :c])
         lengths.append(_squares(white))
     return reduce(add, lengths)
 
-def _squared(g, at:slice, vectors:Value, origin, centred:bool)->Value:
-    "Squared distances [p, K] of vectors [p, K, C] from the Gaussians `at`; K vectors at each, measured from the origin."
-    W, mean = g.W[at].cpu(), g.mean[at].cpu() - origin
-    if centred: vectors = vectors - _numbers(mean)[:, None]
-    d2 = _whitened(W, mean, vectors, centred)
-    if not g.low_rank: return d2
-    if not centred: vectors = vectors - _numbers(mean)[:, None]
-    return (_squares(vectors) - d2).op('Max', 0.)/float(g.eps)   # rounding must not make it negative
-
-# %% ../nbs/43_translate.ipynb #fc2c42d2
+# %% ../nbs/43_translate.ipynb #57c094bd
 _AT_ONCE = 64 # Gaussians in one product: each takes the vectors of its window
 
 def distance_values(
@@ -179,13 +195,15 @@ def distance_values(
     p, c = gaussian.mean.shape
     origin = gaussian.mean.mean(0).float().cpu()
     y = y - origin.numpy()
-    if r == 0: return _squared(gaussian, slice(None), y, origin, True)
+    if r == 0: return _squared(gaussian, slice(None), y, origin)
     near = _near(grid, r)
+    halves = None if gaussian.low_rank else _with_ones(y, gaussian.W)
     parts = []
     for first in range(0, p, _AT_ONCE):
         at = slice(first, first + _AT_ONCE)
-        vectors = y.op('Gather', near[at], axis=0).op('Reshape', [len(near[at]), -1, c])
-        parts.append(_squared(gaussian, at, vectors, origin, False))
+        if gaussian.low_rank: d2 = _squared(gaussian, at, _windows(y, near[at], c), origin)
+        else: d2 = _squared_in_window(gaussian, at, halves, near[at], origin)
+        parts.append(d2)
     d2 = y.graph.add('Concat', *parts, axis=0).op('Reshape', [near.size, -1])
     return d2.op('Gather', _back(grid, r, inside), axis=0).op('ReduceMin', axes=[1], keepdims=0)
 
@@ -208,7 +226,7 @@ def scored_values(
     "Scores and anomaly maps of a batch."
     s, grid = detector.settings, detector.embedding.grid
     maps = backbone_values(detector.backbone.steps, pixels)
-    y = embedding_values(detector.embedding, detector.projection, maps)
+    y = embedding_values(detector.embedding, detector.projection, maps).op('Transpose', perm=[1, 0, 2])   # [P, B, C]
     learned, focus = detector._inside, detector._focus   # whose Gaussians count, and where to look
     inside = None if learned is None else learned.cpu().numpy()
     d = distance_values(detector.gaussian, y, grid, s.window, inside)
@@ -219,15 +237,16 @@ def scored_values(
     return amap.op('ReduceMax', axes=[1, 2], keepdims=0), amap
 
 # %% ../nbs/43_translate.ipynb #677b89d1
-def _compiled(detector, outputs, **options):
-    "A program that makes of images [B, height, width, 3] what `outputs` makes of their pixels, {name: (value, shape of one)}."
+def _program(detector, shapes, outputs, **options):
+    "A program that makes of images [B, height, width, 3] what `outputs` makes of their pixels; `shapes` {name: of one}."
     wide, high = sides(detector.settings.image_size)
-    image = Graph().input('image')
-    found = outputs(image.op('Transpose', perm=[0, 3, 1, 2]).floats)
-    ends = {name: (value, FLOAT, ['batch', *shape]) for name, (value, shape) in found.items()}
-    graph = onnx_model(image.graph, dict(image=(UINT8, ['batch', high, wide, 3])), ends)
-    shapes = [shape for _, shape in found.values()]
-    program = OpenVinoProgram(graph.SerializeToString(), shapes, detector.backbone.precision, **options)
+    def graph_of(n):
+        image = Graph().input('image')
+        values = outputs(image.op('Transpose', perm=[0, 3, 1, 2]).floats)
+        ends = {name: (value, FLOAT, [n, *shape]) for value, (name, shape) in zip(values, shapes.items(), strict=True)}
+        graph = onnx_model(image.graph, dict(image=(UINT8, [n, high, wide, 3])), ends)
+        return graph.SerializeToString()
+    program = OpenVinoProgram(graph_of, list(shapes.values()), detector.backbone.precision, **options)
     return lambda x: program(x.permute(0, 2, 3, 1).contiguous().numpy())   # no copy if channels last
 
 # %% ../nbs/43_translate.ipynb #c320cbf9
@@ -240,19 +259,17 @@ def compiled_embedding(
     shape = prod(embedding.grid), channels if projection is None else projection.shape[1]
     def outputs(pixels):
         maps = backbone_values(detector.backbone.steps, pixels)
-        y = embedding_values(embedding, projection, maps).op('Transpose', perm=[1, 0, 2])
-        return dict(embedding=(y, shape))
-    return _compiled(detector, outputs)
+        return [embedding_values(embedding, projection, maps)]
+    return _program(detector, dict(embedding=shape), outputs)
 
 def compiled_detector(
     detector, # A fitted `WEPaDiM`
 ): # Function of images [B, 3, height, width], uint8, that returns scores [B] and maps [B, height, width], float32
     "A detector as one program of OpenVINO, in the precision of its backbone."
     wide, high = sides(detector.settings.image_size)
-    def outputs(pixels):
-        score, amap = scored_values(detector, pixels)
-        return dict(score=(score, ()), map=(amap, (high, wide)))
-    return _compiled(detector, outputs, side_by_side=False)   # each copy would need four times the memory of W
+    shapes = dict(score=(), map=(high, wide))
+    outputs = partial(scored_values, detector)
+    return _program(detector, shapes, outputs, side_by_side=False)   # each copy would need twice the memory of W
 
 # %% ../nbs/43_translate.ipynb #b883d879
 def own_code(
