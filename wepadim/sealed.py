@@ -50,6 +50,19 @@ def check_seal(
         raise InputError(f'{path}: damaged (its hash is not the one it holds); copy or export it again')
     return seal[2].decode()
 
+# %% ../nbs/46_sealed.ipynb #eed814bc
+def _with_own(
+    general, # Function of pictures [B, H, W, 3]
+    make, # Function of a shape (1, H, W, 3) that returns the same function for pictures of this shape alone
+): # Function of pictures [B, H, W, 3]
+    "`general`; but if the first picture comes alone, pictures of its shape get a function of their own."
+    own = {}   # {shape of the first pictures: function}
+    def run(pictures):
+        shape = pictures.shape
+        if not own: own[shape] = make(shape) if shape[0] == 1 else general
+        return own.get(shape, general)(pictures)
+    return run
+
 # %% ../nbs/46_sealed.ipynb #bac97046
 def onnx_file(
     model, # `onnx.ModelProto`
@@ -74,11 +87,15 @@ def _open_onnx(path:Path, precision:str)->tuple: # (function of pictures [B, H, 
     runtime = package('onnxruntime')
     content = path.read_bytes()
     digest = check_seal(path, content)
-    options = runtime.SessionOptions()
     from joblib import cpu_count   # slow to import
-    options.intra_op_num_threads = cpu_count()
-    session = runtime.InferenceSession(content, options, providers=['CPUExecutionProvider'])
-    def run(pictures): return session.run(['score', 'map'], dict(image=pictures))
+    def opened(shape=()):
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = cpu_count()
+        for name, size in zip(('batch', 'height', 'width'), shape): options.add_free_dimension_override_by_name(name, size)
+        return runtime.InferenceSession(content, options, providers=['CPUExecutionProvider'])
+    def running(session): return lambda pictures: session.run(['score', 'map'], dict(image=pictures))
+    session = opened()
+    run = _with_own(running(session), lambda shape: running(opened(shape)))
     return run, session.get_modelmeta().custom_metadata_map, digest
 
 # %% ../nbs/46_sealed.ipynb #2b5fb8a8
@@ -113,10 +130,18 @@ def _open_openvino(path:Path, precision:str)->tuple: # (function of pictures [B,
     hints = dict(PERFORMANCE_HINT='LATENCY', INFERENCE_PRECISION_HINT=_HINTS[precision])
     from joblib import cpu_count   # slow to import
     options = dict(hints, INFERENCE_NUM_THREADS=cpu_count())
-    request = core.compile_model(graph, 'CPU', options).create_infer_request()
-    def run(pictures):
-        found = request.infer(dict(image=pictures))
-        return found['score'], found['map']
+    def compiled(graph):
+        request = core.compile_model(graph, 'CPU', options).create_infer_request()
+        def run(pictures):
+            found = request.infer(dict(image=pictures))
+            return found['score'], found['map']
+        return run
+    def compiled_for(shape):
+        own = graph.clone()
+        own.reshape(shape)
+        return compiled(own)
+    run = compiled(graph)
+    if precision == 'float32': run = _with_own(run, compiled_for)   # in bfloat16, it would round in other places
     return run, graph.get_rt_info(['wepadim']).value, digest
 
 # %% ../nbs/46_sealed.ipynb #95584e75
