@@ -80,6 +80,7 @@ def onnx_file(
     begin = end.removesuffix(seal)
     return sealed(model.SerializeToString() + begin, b'"')
 
+# %% ../nbs/46_sealed.ipynb #a72d940c
 def _open_onnx(path:Path, precision:str)->tuple: # (function of pictures [B, H, W, 3], metadata, hash)
     "An .onnx file, ready to run."
     if precision != 'float32':
@@ -91,7 +92,8 @@ def _open_onnx(path:Path, precision:str)->tuple: # (function of pictures [B, H, 
     def opened(shape=()):
         options = runtime.SessionOptions()
         options.intra_op_num_threads = cpu_count()
-        for name, size in zip(('batch', 'height', 'width'), shape): options.add_free_dimension_override_by_name(name, size)
+        for name, size in zip(('batch', 'height', 'width'), shape):
+            options.add_free_dimension_override_by_name(name, size)
         return runtime.InferenceSession(content, options, providers=['CPUExecutionProvider'])
     def running(session): return lambda pictures: session.run(['score', 'map'], dict(image=pictures))
     session = opened()

@@ -96,7 +96,8 @@ def embedding_values(
         for t, x in enumerate(maps):
             stack, across = embedding.matrices[t]
             depth = embedding.depths[t]
-            steps = [partial(_on_grid, down=stack[i*h:(i + 1)*h], across=across[half_across, j])]
+            down = stack[i*h:(i + 1)*h]
+            steps = [partial(_on_grid, down=down, across=across[half_across, j])]
             if directions is not None:
                 project = partial(_projected, directions=directions[first:first + depth])
                 steps.insert(0 if embedding.projects_first(t) else 1, project)
@@ -177,7 +178,8 @@ def _squared_in_window(g, at:slice, halves:list, cells, origin)->Value:
     W, mean = g.W[at].cpu(), g.mean[at].cpu() - origin
     lengths = []
     for rows, c, vectors in halves:
-        white = _windows(vectors, cells, 1 + c) @ _affine(W[:, rows, :c], mean[:, :c])
+        matrices = _affine(W[:, rows, :c], mean[:, :c])
+        white = _windows(vectors, cells, 1 + c) @ matrices
         lengths.append(_squares(white))
     return reduce(add, lengths)
 

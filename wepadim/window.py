@@ -257,6 +257,7 @@ def _all_left_out(g, X, grid, r, inside):
     found = [_nearest_left_out(g, x, grid, r, inside, n) for x in X.split(32)]
     return torch.cat(found)
 
+# %% ../nbs/27_window.ipynb #6540ea66
 def left_out_near(
     X:torch.Tensor, # [N, P, C], float32: N training images, N > 2; a tensor, or `Spilled`
     grid:tuple, # (h, w), P = h w
