@@ -150,40 +150,28 @@ def _triangles(W)->list: # [(rows, number of channels)]
 # %% ../nbs/43_translate.ipynb #c5772ae6
 def _numbers(x): return x.float().cpu().numpy()
 
-def _squared(g, at:slice, vectors:Value, origin)->Value:
-    "Squared distances [p, K] of vectors [p, K, C] from the Gaussians `at`; K vectors at each, measured from the origin."
-    W, mean = g.W[at].cpu(), g.mean[at].cpu() - origin
-    vectors = vectors - _numbers(mean)[:, None]
-    d2 = _squares(vectors @ _numbers(W.mT))
-    if not g.low_rank: return d2
-    return (_squares(vectors) - d2).op('Max', 0.)/float(g.eps)   # rounding must not make it negative
-
-def _affine(W, mean):
-    "Matrices [p, 1 + C, R] that make W (v - mean) of vectors [1, v]; W [p, R, C]."
-    shift = W @ mean.to(W.dtype)[..., None]
-    return _numbers(torch.cat([-shift, W], 2).mT)
-
-# %% ../nbs/43_translate.ipynb #fc2c42d2
-def _windows(y:Value, cells, channels:int)->Value: # [p, K B, channels]
-    "The vectors [P, B, channels] of the cells [p, K] around some Gaussians."
-    return y.op('Gather', cells, axis=0).op('Reshape', [len(cells), -1, channels])
-
-def _with_ones(y:Value, W)->list: # [(rows of W, number of channels, [P, B, 1 + channels])]
-    "Vectors [P, B, C] with a 1 in front, as long as each half of W needs them."
-    ones = y.op('Pad', [0, 0, 1, 0, 0, 0], 1.)
-    return [(rows, c, ones.op('Slice', [0], [1 + c], [2])) for rows, c in _triangles(W)]
-
-def _squared_in_window(g, at:slice, halves:list, cells, origin)->Value:
-    "Squared distances [p, K B] of the vectors in the windows of the Gaussians `at`; `halves` is what `_with_ones` gives."
-    W, mean = g.W[at].cpu(), g.mean[at].cpu() - origin
+def _whitened(W, mean, vectors:Value, centred:bool)->Value:
+    "|W (v - mean)|², [p, K], of vectors v [p, K, C]; if they are `centred`, the mean is subtracted already."
     lengths = []
-    for rows, c, vectors in halves:
-        matrices = _affine(W[:, rows, :c], mean[:, :c])
-        white = _windows(vectors, cells, 1 + c) @ matrices
+    for rows, channels in _triangles(W):
+        first = vectors if channels == W.shape[2] else vectors.op('Slice', [0], [channels], [2])
+        white = first @ _numbers(W[:, rows, :channels].mT)
+        if not centred:
+            shift = W[:, rows] @ mean.to(W.dtype)[..., None]
+            white = white - _numbers(shift.mT)
         lengths.append(_squares(white))
     return reduce(add, lengths)
 
-# %% ../nbs/43_translate.ipynb #57c094bd
+def _squared(g, at:slice, vectors:Value, origin, centred:bool)->Value:
+    "Squared distances [p, K] of vectors [p, K, C] from the Gaussians `at`; K vectors at each, measured from the origin."
+    W, mean = g.W[at].cpu(), g.mean[at].cpu() - origin
+    if centred: vectors = vectors - _numbers(mean)[:, None]
+    d2 = _whitened(W, mean, vectors, centred)
+    if not g.low_rank: return d2
+    if not centred: vectors = vectors - _numbers(mean)[:, None]
+    return (_squares(vectors) - d2).op('Max', 0.)/float(g.eps)   # rounding must not make it negative
+
+# %% ../nbs/43_translate.ipynb #fc2c42d2
 _AT_ONCE = 64 # Gaussians in one product: each takes the vectors of its window
 
 def distance_values(
@@ -197,15 +185,13 @@ def distance_values(
     p, c = gaussian.mean.shape
     origin = gaussian.mean.mean(0).float().cpu()
     y = y - origin.numpy()
-    if r == 0: return _squared(gaussian, slice(None), y, origin)
+    if r == 0: return _squared(gaussian, slice(None), y, origin, True)
     near = _near(grid, r)
-    halves = None if gaussian.low_rank else _with_ones(y, gaussian.W)
     parts = []
     for first in range(0, p, _AT_ONCE):
         at = slice(first, first + _AT_ONCE)
-        if gaussian.low_rank: d2 = _squared(gaussian, at, _windows(y, near[at], c), origin)
-        else: d2 = _squared_in_window(gaussian, at, halves, near[at], origin)
-        parts.append(d2)
+        vectors = y.op('Gather', near[at], axis=0).op('Reshape', [len(near[at]), -1, c])
+        parts.append(_squared(gaussian, at, vectors, origin, False))
     d2 = y.graph.add('Concat', *parts, axis=0).op('Reshape', [near.size, -1])
     return d2.op('Gather', _back(grid, r, inside), axis=0).op('ReduceMin', axes=[1], keepdims=0)
 
