@@ -94,7 +94,7 @@ def _on_grid(i, n, r):
     return max(0, r - i), min(2*r + 1, n + r - i)
 
 @register_jitable
-def _gather(Y, origin, mean, place, size, r, y):
+def _gather(Y, mean, place, size, r, y):
     "The vectors Y [P, C] of an image around a place (i, j) of a grid (h, w), relative to a mean, into y [cells, C]."
     (i, j), (h, w) = place, size
     top, bottom = _on_grid(i, h, r)
@@ -103,7 +103,7 @@ def _gather(Y, origin, mean, place, size, r, y):
         for column in range(left, right):
             x = Y[(i + row - r)*w + j + column - r]
             out = y[row*(2*r + 1) + column]
-            for c in range(len(mean)): out[c] = x[c] - origin[c] - mean[c]
+            for c in range(len(mean)): out[c] = x[c] - mean[c]
 
 # %% ../nbs/26_lengths.ipynb #ca94d48a
 @intrinsic
@@ -118,14 +118,15 @@ def _add_product(_, x, y, total):
     return types.void(*kinds), code
 
 @register_jitable
-def _add_up(white, squares, products):
-    "Add what a strip made of the vectors of a window, [K, 16]: squares, and products with the middle vector."
-    cells = len(squares)
-    middle = white[cells//2]
-    for cell in range(cells):
-        x = white[cell]
-        _add_product(x, x, squares[cell])
-        _add_product(x, middle, products[cell])
+def _add_squares(white, squares):
+    "Add what a strip made of the vectors of a window, [K, 16], squared."
+    for cell in range(len(squares)): _add_product(white[cell], white[cell], squares[cell])
+
+@register_jitable
+def _add_products(white, products):
+    "The same for products with the middle vector."
+    middle = white[len(products)//2]
+    for cell in range(len(products)): _add_product(white[cell], middle, products[cell])
 
 @register_jitable
 def _total(x):
@@ -138,8 +139,8 @@ def _total(x):
 
 # %% ../nbs/26_lengths.ipynb #eba30cc1
 @compiled
-def _visit(Y, origin, means, strips, size, r, first, last, yy, yz):
-    "Lengths and products around the Gaussians from first to last, into yy and yz [P, B, K]."
+def _visit(Y, means, strips, size, r, first, last, yy, yz):
+    "Lengths and products around the Gaussians from first to last, into yy and yz [P, B, K]; no products if yz is empty."
     c = means.shape[1]
     cells = (2*r + 1)**2
     rounds = -(-cells//_ROWS)
@@ -147,10 +148,11 @@ def _visit(Y, origin, means, strips, size, r, first, last, yy, yz):
     white = np.empty((rounds*_ROWS, STRIP), np.float32)
     squares, products = np.empty((2, cells, STRIP), np.float32)
     ahead = strips.shape[1]   # the same strip of the next Gaussian
+    wanted = len(yz) > 0
     for p in range(first, last):
         place = p//size[1], p % size[1]
         for image in range(len(Y)):
-            _gather(Y[image], origin, means[p], place, size, r, y)
+            _gather(Y[image], means[p], place, size, r, y)
             squares[:] = 0
             products[:] = 0
             start = 0
@@ -158,11 +160,12 @@ def _visit(Y, origin, means, strips, size, r, first, last, yy, yz):
                 n = min(top + STRIP, c)
                 strip = strips[p, start:]
                 for at in range(0, cells, _ROWS): _product(y[at:], strip, n, ahead, white[at:])
-                _add_up(white, squares, products)
+                _add_squares(white, squares)
+                if wanted: _add_products(white, products)
                 start += n*STRIP
-            for cell in range(cells):
-                yy[p, image, cell] = _total(squares[cell])
-                yz[p, image, cell] = _total(products[cell])
+            for cell in range(cells): yy[p, image, cell] = _total(squares[cell])
+            if not wanted: continue
+            for cell in range(cells): yz[p, image, cell] = _total(products[cell])
 
 # %% ../nbs/26_lengths.ipynb #3111f0f9
 _SHARE = 64 # Gaussians
@@ -178,13 +181,16 @@ def lengths_around(
     grid:tuple, # (h, w), P = h w
     r:int, # Cells around a position
     threads:int=1, # Side by side
+    products:bool=True, # The second array, too? Only leave-one-out distances need it
 )->tuple: # Two arrays [P, B, K] of K = (2r + 1)² cells, float32; cells that are not on the grid mean nothing
     "Squared lengths of W (y - mean) for the cells around each Gaussian, and products with the middle cell's W (y - mean)."
     b, p, _ = Y.shape
     if not p == len(strips) == prod(grid):
         raise InputError(f'{p} vectors and {len(strips)} Gaussians: expected {prod(grid)} of each for the grid {grid}')
-    yy, yz = np.empty((2, p, b, (2*r + 1)**2), np.float32)
-    given = [t.contiguous().numpy() for t in (Y, *centres, strips)]
+    origin, means = centres
+    yy, yz = (np.empty((n, b, (2*r + 1)**2), np.float32) for n in (p, p*products))
+    counted = np.subtract(Y.numpy(), origin.numpy(), order='C')   # PyTorch would wake its threads
+    given = counted, means.contiguous().numpy(), strips.contiguous().numpy()
     shares = iter(range(0, p, _SHARE))
     def work():
         for first in shares:

@@ -7,6 +7,7 @@ __all__ = ['good_quantile', 'Threshold', 'find_threshold', 'calibrated', 'pixel_
 
 # %% ../nbs/36_thresholds.ipynb #473266a9
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.special import betaincinv, stdtr, stdtrit   # scipy.stats takes a second to import
@@ -82,13 +83,19 @@ def find_threshold(
     )
 
 # %% ../nbs/36_thresholds.ipynb #0eddb9f2
-def _tail(scores, good):
-    "The chance that a new good score is higher, if the logarithms are normal."
+@lru_cache(maxsize=8)
+def _known(good:bytes)->tuple: # (the scores sorted, mean of their logarithms, spread of the logarithm of a new one)
+    "What calibration needs of good scores, float64: each picture of a stream asks for it."
+    good = np.sort(np.frombuffer(good))
     n = len(good)
     logs = np.log(np.maximum(good, 1e-12))
     std = logs.std(ddof=1)
     spread = std*(1 + 1/n)**.5 + 1e-12
-    distance = np.log(np.maximum(scores, 1e-12)) - logs.mean()
+    return good, logs.mean(), spread
+
+def _tail(scores, n, mean, spread):
+    "The chance that a new good score is higher, if the logarithms of n good ones are normal."
+    distance = np.log(np.maximum(scores, 1e-12)) - mean
     freedom = max(n - 1, 1)
     return stdtr(freedom, -distance/spread)   # of Student's t
 
@@ -98,14 +105,14 @@ def calibrated(
 )->np.ndarray: # [m], float64, 0 to 1
     "The part of good parts with a lower score."
     scores = np.asarray(scores, np.float64)
-    good = np.sort(np.asarray(good, np.float64))
+    good, *normal = _known(np.asarray(good, np.float64).tobytes())
     n = len(good)
     lowest = good[0]
     highest = good[-1]
     ranks = np.arange(1, n + 1)
     inside = np.interp(scores, good, ranks/(n + 1))
     below = scores/max(lowest, 1e-12)/(n + 1)
-    tail = _tail(scores, good)/_tail(highest, good)
+    tail = _tail(scores, n, *normal)/_tail(highest, n, *normal)
     beyond = 1 - tail/(n + 1)
     values = np.where(scores < lowest, below, inside)
     values = np.where(scores <= highest, values, beyond)

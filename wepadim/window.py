@@ -144,16 +144,15 @@ def one_thread():
         try: yield threads
         finally: torch.set_num_threads(threads)
 
-def _squares(yy, yz): return yy
-
-def _nearest_compiled(g, Y, grid, r, threads, inside=None, distances=_squares):
-    "As `_nearest`, on so many threads; `distances` makes them of the arrays that `lengths_around` gives."
+def _nearest_compiled(g, Y, grid, r, threads, inside=None, left_out=None):
+    "As `_nearest`, on so many threads; `left_out` makes other distances of the arrays that `lengths_around` gives."
     from wepadim.lengths import lengths_around, nearest_around   # slow to import
     if g.low_rank or g.W.dtype != torch.float32 or g.W.device.type != 'cpu':
         raise InputError(f'machine code needs a Gaussian that was fitted with compact=True, on a CPU; this is a {g}')
-    found = lengths_around(Y, g.centres, g.W_strips, grid, r, threads)
+    yy, yz = lengths_around(Y, g.centres, g.W_strips, grid, r, threads, products=left_out is not None)
+    d2 = left_out(yy, yz) if left_out else yy
     if inside is not None: inside = inside.numpy()
-    d2 = nearest_around(distances(*found), grid, r, inside)
+    d2 = nearest_around(d2, grid, r, inside)
     return torch.from_numpy(d2).double()
 
 # %% ../nbs/27_window.ipynb #88c789c2
