@@ -117,6 +117,7 @@ def _add_product(_, x, y, total):
         b.store(_plus_product(b, total, x, y), places[2], align=4)
     return types.void(*kinds), code
 
+# %% ../nbs/26_lengths.ipynb #1cb10236
 @register_jitable
 def _add_squares(white, squares):
     "Add what a strip made of the vectors of a window, [K, 16], squared."
@@ -188,7 +189,9 @@ def lengths_around(
     if not p == len(strips) == prod(grid):
         raise InputError(f'{p} vectors and {len(strips)} Gaussians: expected {prod(grid)} of each for the grid {grid}')
     origin, means = centres
-    yy, yz = (np.empty((n, b, (2*r + 1)**2), np.float32) for n in (p, p*products))
+    cells = (2*r + 1)**2
+    yy = np.empty((p, b, cells), np.float32)
+    yz = np.empty((p if products else 0, b, cells), np.float32)
     counted = np.subtract(Y.numpy(), origin.numpy(), order='C')   # PyTorch would wake its threads
     given = counted, means.contiguous().numpy(), strips.contiguous().numpy()
     shares = iter(range(0, p, _SHARE))

@@ -99,6 +99,7 @@ def _tail(scores, n, mean, spread):
     freedom = max(n - 1, 1)
     return stdtr(freedom, -distance/spread)   # of Student's t
 
+# %% ../nbs/36_thresholds.ipynb #c8610a14
 def calibrated(
     scores, # [m]: any scores
     good, # [n]: of good images that the model has not learned from
