@@ -165,13 +165,13 @@ def _openvino_core():
     import openvino
     return openvino.Core()
 
-def _requests(graph, precision, streams):
+def _requests(graph, precision, streams, threads):
     "So many requests of a graph that can run side by side, on all threads together; a graph, or the bytes of an ONNX model."
     core = _openvino_core()
     if isinstance(graph, bytes): graph = core.read_model(graph)
     options = {
         'INFERENCE_PRECISION_HINT': {'float32': 'f32', 'bfloat16': 'bf16'}[precision],
-        'INFERENCE_NUM_THREADS': torch.get_num_threads(),
+        'INFERENCE_NUM_THREADS': threads,
         'ENABLE_CPU_PINNING': False}
     if streams == 1: options['PERFORMANCE_HINT'] = 'LATENCY'
     else: options['NUM_STREAMS'] = streams
@@ -190,21 +190,22 @@ _IMAGES = 4 # at once
 class OpenVinoProgram:
     "A graph that OpenVINO runs on this CPU."
     def __init__(self,
-        graph_of, # Function of a number of images: the graph, an `openvino.Model` or ONNX as bytes, from [n, H, W, 3], uint8
+        graph_of, # Function of n that makes the graph for n images [n, H, W, 3], uint8: an `openvino.Model`, or ONNX as bytes
         shapes:list, # Of what it returns for one image
         precision:str='float32', # One of `PRECISIONS`
         side_by_side:bool=True, # May several copies run at once? Each thread needs memory of its own for it
     ):
         self.graph_of, self.shapes, self.precision = graph_of, shapes, precision
         self.side_by_side = side_by_side
-        self._compiled = {}   # {(images at once, copies, threads): requests}
-        self._lock = Lock()   # two callers would write into the same requests
+        self.threads = torch.get_num_threads()
+        self._compiled = {}   # {(images at once, copies): requests}
+        self._lock = Lock()   # one caller at a time: two would write into the same requests
 
     def _for(self, images, copies):
         "Requests for so many images at once."
-        key = images, copies, torch.get_num_threads()
+        key = images, copies
         if key not in self._compiled:
-            self._compiled[key] = _requests(self.graph_of(images), self.precision, copies)
+            self._compiled[key] = _requests(self.graph_of(images), self.precision, copies, self.threads)
         return self._compiled[key]
 
 # %% ../nbs/21_engines.ipynb #ae3e2f7d
@@ -224,10 +225,9 @@ def __call__(self:OpenVinoProgram,
         for i in left:
             few = slice(i, i + n)
             _infer(request, images[few], [r[few] for r in results])
-    threads = torch.get_num_threads()
-    several = self.side_by_side and len(firsts) >= threads and n > 1   # with fewer, threads would be idle
+    several = self.side_by_side and len(firsts) >= self.threads and n > 1   # with fewer, threads would be idle
     with self._lock:
-        requests = self._for(n, threads if several else 1)
+        requests = self._for(n, self.threads if several else 1)
         if len(requests) == 1: work(requests[0])
         else:
             with ThreadPoolExecutor(len(requests)) as pool: list(pool.map(work, requests))

@@ -39,7 +39,7 @@ def whitener_rows(
     return torch.linalg.solve_triangular(_factor(A), B, upper=False)
 
 # %% ../nbs/25_gaussian.ipynb #2c64889d
-_SMALL = 32 # rows; from here on, halves are faster
+_SMALL = 32 # rows; larger matrices are halved
 
 def _by_halves(A):
     "The inverse of the Cholesky factor of A."
@@ -49,10 +49,10 @@ def _by_halves(A):
         return torch.linalg.solve_triangular(_factor(A), one, upper=False)
     first, last = slice(n//2), slice(n//2, n)
     W = torch.zeros_like(A)
-    W[:, first, first] = above = _by_halves(A[:, first, first])
-    M = A[:, last, first] @ above.mT
-    W[:, last, last] = below = _by_halves(A[:, last, last] - M @ M.mT)
-    W[:, last, first] = -(below @ M @ above)
+    W[:, first, first] = W1 = _by_halves(A[:, first, first])
+    M = A[:, last, first] @ W1.mT
+    W[:, last, last] = W2 = _by_halves(A[:, last, last] - M @ M.mT)
+    W[:, last, first] = -(W2 @ M @ W1)
     return W
 
 def inverse_factor(
@@ -144,7 +144,7 @@ def __repr__(self:Gaussian):
 _NOT_FINITE = 'the features of the training images are not all finite: check the weights and the images'
 
 def _centre(x):
-    "The mean of the vectors x [p, N, C], from which they are counted afterwards."
+    "The mean of the vectors x [p, N, C]; it is subtracted from them in place."
     mean = x.mean(1)
     if not mean.isfinite().all():
         raise InputError(_NOT_FINITE)
@@ -213,7 +213,7 @@ def fit_all(cls:Gaussian,
 # %% ../nbs/25_gaussian.ipynb #972929c7
 @patch
 def _fill(self:Gaussian, at, x, A):
-    "W and, if there is room for them, leave-one-out distances at some positions; x [p, N, C], centred, and its scatter A."
+    "W and, if they are wanted, leave-one-out distances at some positions; x [p, N, C], centred, and its scatter A."
     if self.left_out is not None:
         self.left_out[:, at] = loo_distances(x, A.clone(), self.eps, self.low_rank).T
     self.W[at] = whitener(x, A.clone(), self.eps, self.low_rank)
@@ -227,7 +227,7 @@ def fit(cls:Gaussian,
     compact:bool=False, # The full form with factors in float32?
     leave_one_out:bool=True, # Also score each training image against the others?
 )->Gaussian:
-    "The same for one `cov_reg`."
+    "Fit one Gaussian at every position, as `fit_all` does for several `cov_reg`."
     [g] = cls.fit_all(X, [cov_reg], budget, low_rank, compact, leave_one_out)
     return g
 

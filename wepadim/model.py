@@ -139,9 +139,9 @@ def _shape(self:WEPaDiM)->tuple: # (P, C)
 @patch
 def _room(self:WEPaDiM, n, n_more=0, gaussians=1):
     "The memory plan for so many Gaussians of n images, and the embeddings of `n_more` others."
-    if self.settings.window > 0: gaussians += 1   # for the leave-one-out scores
     p, c = self._shape()
     compact = self.settings.n_features > 0
+    if compact and self.settings.window > 0: gaussians += 1   # one more at a time, for the leave-one-out scores
     embeddings = gib_of((n + n_more, p, c))
     return plan_memory(self.memory_budget, gaussians*gib_of_factors(n, p, c, compact), embeddings, self.device)
 
@@ -199,7 +199,7 @@ def fit(self:WEPaDiM,
 @patch
 def _fit_to(self:WEPaDiM, X, working, batch_size):
     "Fit to the embeddings [N, P, C] of good images, with so many GiB of working memory."
-    self.gaussian = None   # frees the Gaussians of an earlier fit: there is room for one
+    self.gaussian = None   # frees those of an earlier fit: no room is planned for them
     self._compiled = None, None
     self.train_scores = self.threshold = self.scale = None
     self.thresholds = {}
@@ -251,7 +251,7 @@ def _score_all(self:WEPaDiM, items, Y, batch_size):
 
 @patch
 def warm_up(self:WEPaDiM)->WEPaDiM: # itself
-    "Predict one black image and four, so that the first real ones do not wait for what is compiled or loaded then."
+    "Predict one black image and four, so that the first real ones do not wait for what is compiled or loaded first."
     height_width = sides(self.settings.image_size)[::-1]
     for n in (1, 4): self._predicted([None]*n, torch.zeros(n, 3, *height_width, dtype=torch.uint8))
     return self

@@ -8,7 +8,7 @@ __all__ = ['FILE_FORMAT', 'SEAL', 'sealed', 'check_seal', 'onnx_file', 'openvino
 # %% ../nbs/46_sealed.ipynb #780d727b
 import hashlib, json, re
 from pathlib import Path
-
+from threading import Lock
 
 from .errors import InputError, check_choice, first_line, warn
 from .graph import package
@@ -55,11 +55,15 @@ def _with_own(
     general, # Function of pictures [B, H, W, 3]
     make, # Function of a shape (1, H, W, 3) that returns the same function for pictures of this shape alone
 ): # Function of pictures [B, H, W, 3]
-    "`general`; but if the first picture comes alone, pictures of its shape get a function of their own."
-    own = {}   # {shape of the first pictures: function}
+    "`general`; but the first size of which two single pictures follow each other gets a function of its own."
+    own = {}   # {shape: function}
+    last = [None]
+    lock = Lock()
     def run(pictures):
         shape = pictures.shape
-        if not own: own[shape] = make(shape) if shape[0] == 1 else general
+        with lock:
+            if not own and shape[0] == 1 and shape == last[0]: own[shape] = make(shape)
+            last[0] = shape
         return own.get(shape, general)(pictures)
     return run
 
@@ -143,7 +147,8 @@ def _open_openvino(path:Path, precision:str)->tuple: # (function of pictures [B,
         own.reshape(shape)
         return compiled(own)
     run = compiled(graph)
-    if precision == 'float32': run = _with_own(run, compiled_for)   # in bfloat16, it would round in other places
+    # in bfloat16, a program of its own rounds in other places: a score would depend on the picture before
+    if precision == 'float32': run = _with_own(run, compiled_for)
     return run, graph.get_rt_info(['wepadim']).value, digest
 
 # %% ../nbs/46_sealed.ipynb #95584e75

@@ -7,6 +7,7 @@ __all__ = ['backbone_values', 'embedding_values', 'distance_values', 'map_values
            'compiled_detector', 'own_code', 'embedded', 'program_for']
 
 # %% ../nbs/43_translate.ipynb #e6fc996c
+from copy import copy
 from functools import partial, reduce
 from math import prod
 from operator import add
@@ -226,7 +227,7 @@ def scored_values(
 
 # %% ../nbs/43_translate.ipynb #677b89d1
 def _program(detector, shapes, outputs, **options):
-    "A program that makes of images [B, height, width, 3] what `outputs` makes of their pixels; `shapes` {name: of one}."
+    "Function of images [B, 3, height, width] that computes `outputs` of their pixels; `shapes`: {name: shape for one image}."
     wide, high = sides(detector.settings.image_size)
     def graph_of(n):
         image = Graph().input('image')
@@ -242,11 +243,11 @@ def compiled_embedding(
     detector, # A `WEPaDiM`
 ): # Function of images [B, 3, height, width], uint8, that returns their embeddings [B, P, C], float32, in a list
     "Backbone and embedding as one program of OpenVINO, in the precision of the backbone."
-    embedding, projection = detector.embedding, detector.projection
+    embedding, projection, steps = detector.embedding, detector.projection, detector.backbone.steps
     channels = sum(embedding.channels.values())
     shape = prod(embedding.grid), channels if projection is None else projection.shape[1]
     def outputs(pixels):
-        maps = backbone_values(detector.backbone.steps, pixels)
+        maps = backbone_values(steps, pixels)
         return [embedding_values(embedding, projection, maps)]
     return _program(detector, dict(embedding=shape), outputs)
 
@@ -256,7 +257,10 @@ def compiled_detector(
     "A detector as one program of OpenVINO, in the precision of its backbone."
     wide, high = sides(detector.settings.image_size)
     shapes = dict(score=(), map=(high, wide))
-    outputs = partial(scored_values, detector)
+    as_it_is = copy(detector)   # graphs are made later
+    as_it_is._embedder = None   # a detector that its own program kept would not be freed
+    as_it_is._compiled = None, None
+    outputs = partial(scored_values, as_it_is)
     return _program(detector, shapes, outputs, side_by_side=False)   # each copy would need twice the memory of W
 
 # %% ../nbs/43_translate.ipynb #b883d879
@@ -276,7 +280,7 @@ def embedded(
     [y] = detector._embedder(x)
     return torch.from_numpy(y)
 
-_LARGEST = 2**28 # bytes of W: OpenVINO needs four times as much for it
+_LARGEST = 2**28 # bytes of W: the programs for one image and for four need five times as much together
 
 def program_for(
     detector, # A fitted `WEPaDiM`; the program is kept in its `_compiled`

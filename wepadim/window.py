@@ -289,7 +289,11 @@ def fit_gaussian(
     r = settings.window
     if not (leave_one_out and r > 0 and n > 2):
         return Gaussian.fit(X, reg, budget, compact=compact, leave_one_out=leave_one_out and r == 0)
-    regs = reg, _reg_left_out(reg, n)
-    g, without_one = Gaussian.fit_all(X, regs, budget, compact=compact, leave_one_out=False)
-    g.left_out = _all_left_out(without_one, X, grid, r, inside)
+    if not compact:   # two may not fit into memory
+        left_out = left_out_near(X, grid, reg, r, budget, compact, inside)
+        g = Gaussian.fit(X, reg, budget, leave_one_out=False)
+    else:
+        g, without_one = Gaussian.fit_all(X, [reg, _reg_left_out(reg, n)], budget, compact=True, leave_one_out=False)
+        left_out = _all_left_out(without_one, X, grid, r, inside)
+    g.left_out = left_out
     return g
