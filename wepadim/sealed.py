@@ -55,7 +55,7 @@ def _with_own(
     general, # Function of pictures [B, H, W, 3]
     make, # Function of a shape (1, H, W, 3) that returns the same function for pictures of this shape alone
 ): # Function of pictures [B, H, W, 3]
-    "`general`; but the first size of which two single pictures follow each other gets a function of its own."
+    "As `general`, but the first size that two single pictures in a row share gets a function of its own."
     own = {}   # {shape: function}
     last = [None]
     lock = Lock()
@@ -147,7 +147,7 @@ def _open_openvino(path:Path, precision:str)->tuple: # (function of pictures [B,
         own.reshape(shape)
         return compiled(own)
     run = compiled(graph)
-    # in bfloat16, a program of its own rounds in other places: a score would depend on the picture before
+    # in bfloat16 it rounds in other places: a score would depend on the pictures before
     if precision == 'float32': run = _with_own(run, compiled_for)
     return run, graph.get_rt_info(['wepadim']).value, digest
 
