@@ -47,7 +47,7 @@ study: $(STAMP)  ## measure every option on WEPADIM_DATA, or on the solar cells;
 tutorials: $(STAMP)  ## run every tutorial from a fresh kernel
 	@PATH="$(BIN):$$PATH" "$(BIN)/python" tools/tutorials.py
 
-outputs: $(STAMP)  ## run notebooks for their committed outputs: make outputs NB=nbs/28_spill.ipynb, several in quotes
+outputs: $(STAMP)  ## run notebooks for their committed outputs: make outputs NB=nbs/29_spill.ipynb, several in quotes
 	@"$(BIN)/python" tools/outputs.py $(NB)
 
 fuzz: $(STAMP)  ## load 5,000 damaged images and models, at most 5 minutes

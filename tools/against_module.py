@@ -1,4 +1,4 @@
-"Run a component notebook's examples and tests against the exported module instead of the notebook's own cells: `python tools/against_module.py nbs/34_metrics.ipynb`."
+"Run a component notebook's examples and tests against the exported module instead of the notebook's own cells: `python tools/against_module.py nbs/35_metrics.ipynb`."
 import importlib, os, re, sys
 from pathlib import Path
 

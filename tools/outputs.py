@@ -1,6 +1,6 @@
 """Run notebooks for their committed outputs, or take these from an executed copy, and stamp every cell with what it shows.
 
-    tools/outputs.py nbs/28_spill.ipynb nbs/34_metrics.ipynb
+    tools/outputs.py nbs/29_spill.ipynb nbs/35_metrics.ipynb
     tools/outputs.py --from results/demo/demo.ipynb nbs/experiments/demo.ipynb
 
 The stamp (`ran` in the cell's metadata) is a hash of the cell's id, code and outputs: `make test` finds outputs that are not those of their code.
