@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from imagecodecs import SpngError, spng_decode
 from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
 
@@ -173,34 +172,6 @@ def from_array(
     if a.dtype.kind not in 'uif': raise InputError(f'type {a.dtype}: expected {ARRAYS}')
     return DeepValues(a)
 
-# %% ../nbs/02_files.ipynb #2e65540e
-_CHUNKS = {b'IHDR', b'IDAT', b'IEND'} # what a PNG file cannot lack
-_CHUNKS |= {b'pHYs', b'gAMA', b'cHRM', b'sRGB', b'sBIT', b'iCCP', b'tIME'} # what neither decoder heeds
-
-def _chunks(
-    data:bytes, # A PNG file
-)->list: # [bytes]
-    "The names of the chunks of a PNG file, in their order."
-    names = []
-    start = 8   # after the signature
-    while start + 12 <= len(data):
-        length = int.from_bytes(data[start:start + 4], 'big')
-        names.append(data[start + 4:start + 8])
-        start += length + 12   # length, name and checksum take 4 bytes each
-    return names
-
-def _plain_png(
-    im:Image.Image, # A file as Pillow has opened it
-    path, # The file
-)->Image.Image|None: # None: Pillow has to read it
-    "The picture in a plain PNG file, grey or RGB."
-    if im.format != 'PNG' or im.mode not in ('L', 'RGB'): return None
-    data = Path(path).read_bytes()
-    names = _chunks(data)
-    if names[-1] != b'IEND' or set(names) - _CHUNKS: return None
-    try: return Image.fromarray(spng_decode(data))
-    except SpngError: return None   # Pillow says what is wrong
-
 # %% ../nbs/02_files.ipynb #b9d8ceea
 def called(
     source, # Anything `read_picture` takes
@@ -231,8 +202,6 @@ def _from_file(path, enough:int|None):
         if enough: im.draft(None, (enough, enough))
         deep = deep_values(im)
         if deep: return deep
-        plain = _plain_png(im, path)
-        if plain: return to_rgb(plain)
         ImageOps.exif_transpose(im, in_place=True)   # saves a copy
         return to_rgb(im)
 

@@ -19,7 +19,8 @@ from PIL import ExifTags, Image, ImageOps
 from .config import sides
 from .errors import InputError, warn
 from .files import DeepValues, FORMATS, called, is_deep, read_picture
-from .loops import shrink
+from .loops import many, shrink
+from .png import png_pixels
 
 # %% ../nbs/05_images.ipynb #b63a2e4b
 class Extremes(NamedTuple):
@@ -249,6 +250,11 @@ def _placed(
     resized, corner = crop_geometry((w, h), size)
     return *resized, *corner
 
+def _place_of(source, found:tuple, input:str, size)->tuple:
+    "As `_placed`, for a source whose picture was found to be (width, height); an error names it."
+    try: return _placed(*found, input, size)
+    except InputError as e: raise InputError(f'{called(source)}: {e}') from None
+
 # %% ../nbs/05_images.ipynb #9ad66bb8
 def network_view(
     im:Image.Image, # An image or a mask
@@ -323,10 +329,10 @@ def load_pixels(
     "A picture from which the view can be cut."
     enough = 4*with_margin(max(sides(size)))
     im = load_image(source, value_range, enough)
-    try: _placed(*im.size, input, size)
-    except InputError as e: raise InputError(f'{called(source)}: {e}') from None
+    _place_of(source, im.size, input, size)   # is there one?
     return im
 
+# %% ../nbs/05_images.ipynb #d66d0bbf
 def load_view(
     source, # Anything `load_image` takes
     input:str='whole', # 'crop' or 'whole'
@@ -334,8 +340,11 @@ def load_view(
     value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
 )->np.ndarray: # [height, width, 3], uint8
     "A picture as the network sees it."
-    im = load_pixels(source, input, size, value_range)
-    w, h, left, top = _placed(*im.size, input, size)
-    smaller = shrink(im, w, h)
+    fast = many()
+    picture = png_pixels(source) if fast else None
+    if picture is None: picture = load_pixels(source, input, size, value_range)
+    found = picture.size if isinstance(picture, Image.Image) else picture.shape[1::-1]
+    w, h, left, top = _place_of(source, found, input, size)
+    smaller = shrink(picture, w, h, fast)
     wide, high = sides(size)
     return smaller[top:top + high, left:left + wide]
