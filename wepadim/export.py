@@ -23,6 +23,7 @@ from .translate import scored_values
 # %% ../nbs/49_export.ipynb #3c224a0b
 def detector_graph(
     model, # A fitted `WEPaDiM` with a threshold
+    with_one:bool=False, # See `distance_values`
     **about, # Fields of ONNX's model
 ): # `onnx.ModelProto`
     "A detector as one graph: image [B, H, W, 3], uint8, to score [B], map [B, height, width] and label [B]."
@@ -30,7 +31,7 @@ def detector_graph(
     if backbone.steps is None: raise InputError(f'backbone {s.backbone} cannot be exported: {backbone.why_no_steps}')
     wide, high = sides(s.image_size)
     image = Graph().input('image')
-    score, amap = scored_values(model, view_values(image, s.input, s.image_size))
+    score, amap = scored_values(model, view_values(image, s.input, s.image_size), with_one)
     label = score.op('GreaterOrEqual', float(model.threshold))
     outputs = dict(
         score=(score, FLOAT, ['batch']),
@@ -117,7 +118,8 @@ def export(
     if model.threshold is None:
         raise InputError('the model has no threshold, since it has learned from 2 images: '
                          'give --threshold, or fit on more good images')
-    graph = detector_graph(model, producer_name='wepadim', producer_version=__version__)
+    with_one = format == 'onnx'   # OpenVINO is slower with it
+    graph = detector_graph(model, with_one, producer_name='wepadim', producer_version=__version__)
     about = description(model)
     with tempfile.TemporaryDirectory() as d:
         if format == 'onnx': files = {'.onnx': onnx_file(graph, about)}

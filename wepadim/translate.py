@@ -145,29 +145,30 @@ def _triangles(W)->list: # [(rows, number of channels)]
     "The rows of W [p, R, C] in two halves, each with the channels that it needs; in one, if W is no triangle."
     _, rows, channels = W.shape
     half = rows//2
-    if rows != channels or half == 0 or W[:, :half, half:].any(): return [(slice(rows), channels)]
-    return [(slice(half), half), (slice(half, rows), channels)]
+    more = channels - rows   # in front of the triangle
+    if more < 0 or half == 0 or W[:, :half, more + half:].any(): return [(slice(rows), channels)]
+    return [(slice(half), more + half), (slice(half, rows), channels)]
 
 # %% ../nbs/44_translate.ipynb #c5772ae6
 def _numbers(x): return x.float().cpu().numpy()
 
-def _whitened(W, mean, vectors:Value, centred:bool)->Value:
-    "|W (v - mean)|², [p, K], of vectors v [p, K, C]; if they are `centred`, the mean is subtracted already."
+def _whitened(W, vectors:Value, shift=None)->Value:
+    "|W v - shift|², [p, K], of vectors v [p, K, C]; shift [p, R, 1], or none."
     lengths = []
     for rows, channels in _triangles(W):
         first = vectors if channels == W.shape[2] else vectors.op('Slice', [0], [channels], [2])
         white = first @ _numbers(W[:, rows, :channels].mT)
-        if not centred:
-            shift = W[:, rows] @ mean.to(W.dtype)[..., None]
-            white = white - _numbers(shift.mT)
+        if shift is not None: white = white - _numbers(shift[:, rows].mT)
         lengths.append(_squares(white))
     return reduce(add, lengths)
 
-def _squared(g, at:slice, vectors:Value, origin, centred:bool)->Value:
+def _squared(g, at:slice, vectors:Value, origin, centred:bool, with_one:bool)->Value:
     "Squared distances [p, K] of vectors [p, K, C] from the Gaussians `at`; K vectors at each, measured from the origin."
     W, mean = g.W[at].cpu(), g.mean[at].cpu() - origin
+    shift = W @ mean.to(W.dtype)[..., None]
+    if with_one: return _whitened(torch.cat([-shift, W], 2), vectors)
     if centred: vectors = vectors - _numbers(mean)[:, None]
-    d2 = _whitened(W, mean, vectors, centred)
+    d2 = _whitened(W, vectors, None if centred else shift)
     if not g.low_rank: return d2
     if not centred: vectors = vectors - _numbers(mean)[:, None]
     return (_squares(vectors) - d2).op('Max', 0.)/float(g.eps)   # rounding must not make it negative
@@ -181,18 +182,21 @@ def distance_values(
     grid:tuple, # (h, w), P = h w
     r:int, # Cells around a position; 0: its own Gaussian alone
     inside=None, # [P], bool: positions whose Gaussians count in a window; None: all
+    with_one:bool=False, # In a window, subtract the means in the product with W?
 )->Value: # [P, B], squared
     "The distance of every vector from the nearest of the Gaussians within r cells; only those inside mean anything."
     p, c = gaussian.mean.shape
     origin = gaussian.mean.mean(0).float().cpu()
     y = y - origin.numpy()
-    if r == 0: return _squared(gaussian, slice(None), y, origin, True)
+    if r == 0: return _squared(gaussian, slice(None), y, origin, True, False)
+    with_one = with_one and not gaussian.low_rank
+    if with_one: y = y.op('Pad', [0, 0, 1, 0, 0, 0], 1.)   # in front of each vector
     near = _near(grid, r)
     parts = []
     for first in range(0, p, _AT_ONCE):
         at = slice(first, first + _AT_ONCE)
-        vectors = y.op('Gather', near[at], axis=0).op('Reshape', [len(near[at]), -1, c])
-        parts.append(_squared(gaussian, at, vectors, origin, False))
+        vectors = y.op('Gather', near[at], axis=0).op('Reshape', [len(near[at]), -1, c + with_one])
+        parts.append(_squared(gaussian, at, vectors, origin, False, with_one))
     d2 = y.graph.add('Concat', *parts, axis=0).op('Reshape', [near.size, -1])
     return d2.op('Gather', _back(grid, r, inside), axis=0).op('ReduceMin', axes=[1], keepdims=0)
 
@@ -211,6 +215,7 @@ def map_values(
 def scored_values(
     detector, # A fitted `WEPaDiM`
     pixels:Value, # [B, 3, height, width]: what the network sees, bytes in float32
+    with_one:bool=False, # See `distance_values`
 )->tuple: # (scores [B], maps [B, height, width])
     "Scores and anomaly maps of a batch."
     s, grid = detector.settings, detector.embedding.grid
@@ -218,7 +223,7 @@ def scored_values(
     y = embedding_values(detector.embedding, detector.projection, maps).op('Transpose', perm=[1, 0, 2])   # [P, B, C]
     learned, focus = detector._inside, detector._focus   # whose Gaussians count, and where to look
     inside = None if learned is None else learned.cpu().numpy()
-    d = distance_values(detector.gaussian, y, grid, s.window, inside)
+    d = distance_values(detector.gaussian, y, grid, s.window, inside, with_one)
     if s.distance == 'sqrt': d = d.op('Sqrt')
     if focus: d = d*_numbers(focus.cells[:, None])   # positions outside add nothing
     amap = map_values(d, grid, detector._matrices)
