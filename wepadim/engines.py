@@ -185,24 +185,21 @@ def _infer(request, inputs, results):
     request.infer([inputs], share_inputs=True, share_outputs=True)
 
 # %% ../nbs/22_engines.ipynb #030d20c6
-_IMAGES = 4 # at once
-
 class OpenVinoProgram:
     "A graph that OpenVINO runs on this CPU."
     def __init__(self,
         graph_of, # Function of n that makes the graph for n images [n, H, W, 3], uint8: an `openvino.Model`, or ONNX as bytes
         shapes:list, # Of what it returns for one image
         precision:str='float32', # One of `PRECISIONS`
-        side_by_side:bool=True, # May several copies run at once? Each thread needs memory of its own for it
+        together:int=1, # Images of one piece; one: each thread may work on an image of its own
     ):
-        self.graph_of, self.shapes, self.precision = graph_of, shapes, precision
-        self.side_by_side = side_by_side
+        self.graph_of, self.shapes, self.precision, self.together = graph_of, shapes, precision, together
         self.threads = torch.get_num_threads()
-        self._compiled = {}   # {(images at once, copies): requests}
+        self._compiled = {}   # {(images of a piece, copies): requests}
         self._lock = Lock()   # one caller at a time: two would write into the same requests
 
     def _for(self, images, copies):
-        "Requests for so many images at once."
+        "Requests for pieces of so many images."
         key = images, copies
         if key not in self._compiled:
             self._compiled[key] = _requests(self.graph_of(images), self.precision, copies, self.threads)
@@ -215,7 +212,7 @@ def __call__(self:OpenVinoProgram,
 )->list: # Arrays [B, ...], float32
     "What the graph makes of a batch; an image's result does not depend on the others."
     b = len(images)
-    n = _IMAGES if b > _IMAGES//2 else 1
+    n = self.together if b > self.together//2 else 1
     firsts = range(0, b, n)
     missing = n*len(firsts) - b
     if missing: images = np.concatenate([images, images[:missing]])
@@ -225,7 +222,7 @@ def __call__(self:OpenVinoProgram,
         for i in left:
             few = slice(i, i + n)
             _infer(request, images[few], [r[few] for r in results])
-    several = self.side_by_side and len(firsts) >= self.threads and n > 1   # with fewer, threads would be idle
+    several = self.together == 1 and b >= self.threads   # with fewer images, threads would be idle
     with self._lock:
         requests = self._for(n, self.threads if several else 1)
         if len(requests) == 1: work(requests[0])

@@ -251,9 +251,9 @@ def _score_all(self:WEPaDiM, items, Y, batch_size):
 
 @patch
 def warm_up(self:WEPaDiM)->WEPaDiM: # itself
-    "Predict one black image and four, so that the first real ones do not wait for what is compiled or loaded first."
+    "Predict one black image and several, so that the first real ones do not wait for what is compiled or loaded first."
     height_width = sides(self.settings.image_size)[::-1]
-    for n in (1, 4): self._predicted([None]*n, torch.zeros(n, 3, *height_width, dtype=torch.uint8))
+    for n in (1, max(4, torch.get_num_threads())): self._predicted([None]*n, torch.zeros(n, 3, *height_width, dtype=torch.uint8))
     return self
 
 # %% ../nbs/45_model.ipynb #28494123

@@ -266,7 +266,7 @@ def compiled_detector(
     as_it_is._embedder = None   # a detector that its own program kept would not be freed
     as_it_is._compiled = None, None
     outputs = partial(scored_values, as_it_is)
-    return _program(detector, shapes, outputs, side_by_side=False)   # each copy would need twice the memory of W
+    return _program(detector, shapes, outputs, together=4)   # W is read once for four images
 
 # %% ../nbs/44_translate.ipynb #b883d879
 def own_code(
