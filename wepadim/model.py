@@ -20,7 +20,7 @@ from .config import Settings, preset as from_preset, sides
 from .data import batches, images_at_once, with_range
 from .embedding import WaveletEmbedding, random_directions
 from .errors import InputError
-from .gaussian import pack
+from .gaussian import one_thread, pack
 from .images import check_sizes, warn_if_turned
 from .inputs import as_images, training_images, warn_if_all_same
 from .maps import distance_maps, image_scores, map_matrices
@@ -30,7 +30,7 @@ from .saving import gaussian_from, model_files, network_from, read_model, replac
 from .spill import collect, gib_of, gib_of_factors, plan_memory
 from .thresholds import Threshold, find_threshold, pixel_threshold
 from .translate import embedded, own_code, program_for
-from .window import fit_gaussian, one_thread, window_score
+from .window import fit_gaussian, window_score
 
 # %% ../nbs/45_model.ipynb #cc5f333b
 class WEPaDiM(Detector):
@@ -252,8 +252,8 @@ def _score_all(self:WEPaDiM, items, Y, batch_size):
 @patch
 def warm_up(self:WEPaDiM)->WEPaDiM: # itself
     "Predict one black image and several, so that the first real ones do not wait for what is compiled or loaded first."
-    height_width = sides(self.settings.image_size)[::-1]
-    for n in (1, max(4, torch.get_num_threads())): self._predicted([None]*n, torch.zeros(n, 3, *height_width, dtype=torch.uint8))
+    shape = 3, *sides(self.settings.image_size)[::-1]
+    for n in {1, 4, torch.get_num_threads()}: self._predicted([None]*n, torch.zeros(n, *shape, dtype=torch.uint8))
     return self
 
 # %% ../nbs/45_model.ipynb #28494123

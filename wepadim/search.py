@@ -16,13 +16,12 @@ import torch
 
 from .config import Settings, sides
 from .errors import CannotWrite, InputError
-from .gaussian import mean_variance, regularisation
 from .grams import distances, window_distances
 from .maps import distance_maps, image_scores, map_matrices
 from .metrics import PixelLabels, alarm_metrics, image_metrics, pixel_metrics, searched_metrics
 from .passes import (
     by_rows, distance_key, embed_all, embed_row, embedding_of, is_plain, join_bands, passes, plan_pass)
-from .window import fit_gaussian, window_score
+from .window import fit_gaussian, mean_variance, regularisation, window_score
 
 # %% ../nbs/55_search.ipynb #0c2339cf
 def fitted_distances(

@@ -131,11 +131,10 @@ def pixel_threshold(
     rng = np.random.default_rng(seed)
     columns = rng.permutation(n_pixels)[:512]   # at random: every 8th pixel could lie in a few columns of the image
     few = maps[:, columns]
-    def resampled():
-        images = rng.integers(0, n, n)
-        return few[images]
-    values = [float(np.quantile(resampled(), 1 - rate)) for _ in range(60)]
-    rates = [(resampled() >= value).mean() for _ in range(60)]
+    above = (few >= value).mean(1)   # the rate of each image
+    def resampled(x): return x[rng.integers(0, n, n)]
+    values = [float(np.quantile(resampled(few), 1 - rate)) for _ in range(60)]
+    rates = [resampled(above).mean() for _ in range(60)]
     low, high = _interval(values)
     rate_low, rate_high = _interval(rates)
     return Threshold(value, rate, low, high, rate_low, rate_high, n)
