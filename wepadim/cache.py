@@ -18,7 +18,7 @@ from .backbone import Backbone, pick_device
 from .config import RunSettings, Settings
 from .data import fingerprint, with_range
 from .errors import say
-from .images import warn_if_turned
+from .inputs import warn_if_turned
 from .jobs import worker_gpu
 from .passes import extract, plan_maps
 from .provenance import weights_hash

@@ -21,7 +21,7 @@ from joblib import cpu_count
 from .errors import InputError, check_choice, digest, relative_path
 from .files import read_picture
 from .config import sides
-from .images import find_value_range, load_pixels, load_view, picture_size
+from .images import find_value_range, load_array, load_view, picture_size
 from .layouts import LAYOUTS
 from .listed import elpv_root
 from .roles import folders
@@ -337,6 +337,6 @@ def picture_batches(
     if first is not None: batch_size = images_at_once(batch_size, picture_size(first))
     def begin(n):
         pictures = [None]*n
-        def decode(i, image): pictures[i] = np.asarray(load_pixels(image, input, size, value_range))
+        def decode(i, image): pictures[i] = load_array(image, input, size, value_range)
         return pictures, decode
     yield from _decoded(images, batch_size, begin)

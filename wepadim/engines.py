@@ -191,7 +191,7 @@ class OpenVinoProgram:
         graph_of, # Function of n that makes the graph for n images [n, H, W, 3], uint8: an `openvino.Model`, or ONNX as bytes
         shapes:list, # Of what it returns for one image
         precision:str='float32', # One of `PRECISIONS`
-        together:int=1, # Images of one piece; one: each thread may work on an image of its own
+        together:int=1, # Images that are computed together; 1: each may get threads of its own
     ):
         self.graph_of, self.shapes, self.precision, self.together = graph_of, shapes, precision, together
         self.threads = torch.get_num_threads()
@@ -199,7 +199,7 @@ class OpenVinoProgram:
         self._lock = Lock()   # one caller at a time: two would write into the same requests
 
     def _for(self, images, copies):
-        "Requests for pieces of so many images."
+        "As many requests as `copies`, each for so many images."
         key = images, copies
         if key not in self._compiled:
             self._compiled[key] = _requests(self.graph_of(images), self.precision, copies, self.threads)
@@ -222,9 +222,9 @@ def __call__(self:OpenVinoProgram,
         for i in left:
             few = slice(i, i + n)
             _infer(request, images[few], [r[few] for r in results])
-    several = self.together == 1 and b >= self.threads   # with fewer images, threads would be idle
+    copies = 1 if self.together > 1 else min(self.threads, 2**(max(b, 1).bit_length() - 1))   # few different ones
     with self._lock:
-        requests = self._for(n, self.threads if several else 1)
+        requests = self._for(n, copies)
         if len(requests) == 1: work(requests[0])
         else:
             with ThreadPoolExecutor(len(requests)) as pool: list(pool.map(work, requests))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['JITTER', 'NOT_FINITE', 'STRIP', 'whitener_rows', 'inverse_factor', 'scatter', 'whitener', 'loo_distances', 'Gaussian',
-           'one_thread', 'pack', 'unpack', 'strips']
+           'one_thread', 'strips']
 
 # %% ../nbs/26_gaussian.ipynb #7c48a2b1
 from concurrent.futures import ThreadPoolExecutor
@@ -174,30 +174,43 @@ def _empty(like, *shape, dtype=torch.float64):
     "A tensor to be filled, on the device of another."
     return torch.empty(shape, dtype=dtype, device=like.device)
 
+# %% ../nbs/26_gaussian.ipynb #71b92695
+def _share(
+    p:int, # Positions
+    at_once:int, # As many fit the budget
+    device:torch.device, # Where they are
+)->tuple: # (positions of a chunk, threads)
+    "Chunks for all threads, which share the budget."
+    if device.type != 'cpu' or torch.get_num_threads() == 1: return at_once, 1
+    threads = min(torch.get_num_threads(), at_once)
+    several = -(-p//(4*threads))   # chunks for each, so that all end at about the same time
+    return max(1, min(at_once//threads, several)), threads
+
 # %% ../nbs/26_gaussian.ipynb #4d3c2537
-_one_at_a_time = RLock()
+_one_at_a_time = RLock() # the number of threads belongs to the process
 
 @contextmanager
 def one_thread():
-    "PyTorch works on one thread inside; yields how many it had."
+    "Inside, PyTorch uses one thread; yields how many it used before."
     with _one_at_a_time:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try: yield threads
         finally: torch.set_num_threads(threads)
 
-def _n_threads(device:torch.device)->int: return torch.get_num_threads() if device.type == 'cpu' else 1
-
 def _side_by_side(
-    work, # Function of a chunk
+    work, # Function of a chunk; it must not call `one_thread`
     chunks, # What to do it for
-    device:torch.device, # Where the work is done
+    threads:int, # At most so many at once
 ):
-    "Do the work for every chunk, on a CPU on all threads."
-    if _n_threads(device) == 1:
+    "Do the work for every chunk, on several threads."
+    if threads == 1:
         for chunk in chunks: work(chunk)
         return
-    with one_thread() as threads, ThreadPoolExecutor(threads) as pool: list(pool.map(work, chunks))
+    mode = torch.is_inference_mode_enabled()   # of this thread, and not of others
+    def begun(chunk):
+        with torch.inference_mode(mode): work(chunk)
+    with one_thread(), ThreadPoolExecutor(threads) as pool: list(pool.map(begun, chunks))
 
 # %% ../nbs/26_gaussian.ipynb #2d15e103
 def _chosen_form(n:int, c:int, low_rank, compact:bool)->bool:
@@ -232,16 +245,15 @@ def fit_all(cls:Gaussian,
     if compact: budget = min(budget, .1)   # small matrices need no more
     mean = _empty(X, p, c)
     found = [_blank(X, mean, cov_reg, low_rank, compact, leave_one_out) for cov_reg in cov_regs]
-    reading = Lock()   # X may lie in a file
+    reading = Lock()   # of X in a file, which has one position
     def fill(at):
-        with reading: x = X[:, at].transpose(0, 1).double()
+        with reading: x = X[:, at]
+        x = x.transpose(0, 1).double()
         mean[at] = _centre(x)
         A = scatter(x, low_rank)
         for g in found: g._fill(at, x, A)
-    threads = _n_threads(X.device)
-    step = _chunk_size(n, c, low_rank, budget/threads)
-    if threads > 1: step = min(step, -(-p//(4*threads)))   # several for each thread
-    _side_by_side(fill, _chunks(p, step), X.device)
+    step, threads = _share(p, _chunk_size(n, c, low_rank, budget), X.device)
+    _side_by_side(fill, _chunks(p, step), threads)
     return found
 
 # %% ../nbs/26_gaussian.ipynb #972929c7
@@ -308,25 +320,6 @@ def score(self:Gaussian,
         d2[at] = _squared_distances(self, Y[:, at], at)
     if distance == 'sqrt': d2.sqrt_()
     return d2.T
-
-# %% ../nbs/26_gaussian.ipynb #553b7d88
-def pack(
-    W:torch.Tensor, # [P, C, C], lower triangles
-)->torch.Tensor: # [P, C (C + 1)/2]
-    "The triangles without their zeros."
-    c = W.shape[1]
-    i, j = torch.tril_indices(c, c)
-    return W[:, i, j]
-
-def unpack(
-    packed:torch.Tensor, # [P, C (C + 1)/2]
-    c:int, # C
-)->torch.Tensor: # [P, C, C]
-    "The triangular matrices that were packed."
-    i, j = torch.tril_indices(c, c)
-    W = packed.new_zeros(len(packed), c, c)
-    W[:, i, j] = packed
-    return W
 
 # %% ../nbs/26_gaussian.ipynb #8ef80a15
 STRIP = 16 # rows

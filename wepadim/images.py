@@ -4,13 +4,12 @@
 
 # %% auto #0
 __all__ = ['Extremes', 'extremes', 'range_of', 'find_value_range', 'what_is_beyond', 'usual_range', 'to_8_bits', 'load_image',
-           'image_size', 'picture_size', 'with_margin', 'crop_geometry', 'network_view', 'warn_if_turned',
-           'check_sizes', 'view_box', 'seen_box', 'load_pixels', 'load_view']
+           'image_size', 'picture_size', 'with_margin', 'crop_geometry', 'network_view', 'check_sizes', 'view_box',
+           'seen_box', 'load_pixels', 'load_array', 'load_view']
 
 # %% ../nbs/05_images.ipynb #fabba9b4
 import os, struct
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -250,9 +249,9 @@ def _placed(
     resized, corner = crop_geometry((w, h), size)
     return *resized, *corner
 
-def _place_of(source, found:tuple, input:str, size)->tuple:
-    "As `_placed`, for a source whose picture was found to be (width, height); an error names it."
-    try: return _placed(*found, input, size)
+def _place_of(source, picture_size:tuple, input:str, size)->tuple:
+    "`_placed` for a picture of known (width, height); an error names the source."
+    try: return _placed(*picture_size, input, size)
     except InputError as e: raise InputError(f'{called(source)}: {e}') from None
 
 # %% ../nbs/05_images.ipynb #9ad66bb8
@@ -267,21 +266,6 @@ def network_view(
     resized = im.resize((w, h), resample)
     wide, high = sides(size)
     return resized.crop((left, top, left + wide, top + high))
-
-# %% ../nbs/05_images.ipynb #fb24420c
-def warn_if_turned(
-    images, # What `load_image` takes; the first 32 are looked at
-    size, # Of the network's input: one number for a square, or (width, height)
-):
-    "Warn if most pictures are upright and the input is not, or the other way round."
-    wide, high = sides(size)
-    if wide == high: return
-    seen = [picture_size(image) for image in islice(images, 32)]
-    turned = [(w, h) for w, h in seen if (w - h)*(wide - high) < 0]
-    if 2*len(turned) <= len(seen): return
-    w, h = turned[0]
-    warn(f'the input is {wide}x{high}, but the pictures are turned against it, such as {w}x{h}: '
-         f'did you mean --image_size {high}x{wide}?')
 
 # %% ../nbs/05_images.ipynb #e9afa23c
 def check_sizes(
@@ -329,20 +313,36 @@ def load_pixels(
     "A picture from which the view can be cut."
     enough = 4*with_margin(max(sides(size)))
     im = load_image(source, value_range, enough)
-    _place_of(source, im.size, input, size)   # is there one?
+    _place_of(source, im.size, input, size)   # an error if no view fits
     return im
 
 # %% ../nbs/05_images.ipynb #d66d0bbf
+def _read(source, fast:bool, *view): # A Pillow image in mode RGB, or an array [H, W, 3]
+    "A picture from which the view can be cut; a plain PNG file by our own loop, if that is `fast`."
+    pixels = png_pixels(source) if fast else None
+    return load_pixels(source, *view) if pixels is None else pixels
+
+def load_array(
+    source, # Anything `load_image` takes
+    input:str='whole', # 'crop' or 'whole'
+    size=224, # Of the view, in pixels: one number for a square, or (width, height)
+    value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
+)->np.ndarray: # [H, W, 3], uint8, read-only
+    "As `load_pixels`, as an array."
+    pixels = np.asarray(_read(source, many(), input, size, value_range))
+    _place_of(source, pixels.shape[1::-1], input, size)   # an error if no view fits
+    return pixels
+
+# %% ../nbs/05_images.ipynb #dc35cdb8
 def load_view(
     source, # Anything `load_image` takes
     input:str='whole', # 'crop' or 'whole'
     size=224, # Of the view, in pixels: one number for a square, or (width, height)
     value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
-)->np.ndarray: # [height, width, 3], uint8
+)->np.ndarray: # [height, width, 3], uint8, read-only
     "A picture as the network sees it."
     fast = many()
-    picture = png_pixels(source) if fast else None
-    if picture is None: picture = load_pixels(source, input, size, value_range)
+    picture = _read(source, fast, input, size, value_range)
     found = picture.size if isinstance(picture, Image.Image) else picture.shape[1::-1]
     w, h, left, top = _place_of(source, found, input, size)
     smaller = shrink(picture, w, h, fast)

@@ -143,18 +143,18 @@ _FEW = 50 # pictures that Pillow reads and shrinks in the time that numba takes 
 _seen = count()
 
 def many()->bool:
-    "Has this process read so many pictures that the next one repays loading numba?"
+    "Count one more picture: have there been so many that loading numba pays off?"
     return next(_seen) >= _FEW
 
 def shrink(
     picture, # A Pillow image in mode RGB, or an array [H, W, 3], uint8
     width:int, # New width
     height:int, # New height
-    fast:bool, # By the loop, and not by Pillow? For an array always
-)->np.ndarray: # [height, width, 3], uint8, not to be changed
+    fast:bool, # Use the loop instead of Pillow? An array always goes through the loop
+)->np.ndarray: # [height, width, 3], uint8, read-only
     "A picture in another size by the Lanczos filter."
+    if np.shape(picture)[:2] == (height, width): return np.asarray(picture)   # the filter would change nothing
     if isinstance(picture, Image.Image):
-        if picture.size == (width, height): return np.asarray(picture)   # the filter would change nothing
         if not fast: return np.asarray(picture.resize((width, height), Image.Resampling.LANCZOS))
         picture = _lent_pixels(picture)
     return resized(picture, width, height)

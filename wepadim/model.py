@@ -20,13 +20,13 @@ from .config import Settings, preset as from_preset, sides
 from .data import batches, images_at_once, with_range
 from .embedding import WaveletEmbedding, random_directions
 from .errors import InputError
-from .gaussian import one_thread, pack
-from .images import check_sizes, warn_if_turned
-from .inputs import as_images, training_images, warn_if_all_same
+from .gaussian import one_thread
+from .images import check_sizes
+from .inputs import as_images, training_images, warn_if_all_same, warn_if_turned
 from .maps import distance_maps, image_scores, map_matrices
 from .prediction import Detector, progress_bar
 from .roi import Focus, Roi, about_roi, counted_pixels, narrowed, pack_roi, unpack_roi
-from .saving import gaussian_from, model_files, network_from, read_model, replace_folder
+from .saving import gaussian_from, model_files, network_from, pack, read_model, replace_folder
 from .spill import collect, gib_of, gib_of_factors, plan_memory
 from .thresholds import Threshold, find_threshold, pixel_threshold
 from .translate import embedded, own_code, program_for
@@ -205,9 +205,8 @@ def _fit_to(self:WEPaDiM, X, working, batch_size):
     self.thresholds = {}
     self.gaussian = fit_gaussian(X, self.embedding.grid, self.settings, working, inside=self._inside)
     d = self.gaussian.left_out
-    if d is None: return self
-    if self.settings.distance == 'sqrt': d = d.sqrt()
-    self._calibrate(d, batch_size)
+    if d is not None and self.settings.distance == 'sqrt': d = d.sqrt()
+    if d is not None: self._calibrate(d, batch_size)
     return self
 
 # %% ../nbs/45_model.ipynb #c89e92ae
@@ -252,8 +251,9 @@ def _score_all(self:WEPaDiM, items, Y, batch_size):
 @patch
 def warm_up(self:WEPaDiM)->WEPaDiM: # itself
     "Predict one black image and several, so that the first real ones do not wait for what is compiled or loaded first."
-    shape = 3, *sides(self.settings.image_size)[::-1]
-    for n in {1, 4, torch.get_num_threads()}: self._predicted([None]*n, torch.zeros(n, *shape, dtype=torch.uint8))
+    size = self.settings.image_size
+    black = torch.zeros(images_at_once(16, size), 3, *sides(size)[::-1], dtype=torch.uint8)
+    for x in (black[:1], black): self._predicted([None]*len(x), x)
     return self
 
 # %% ../nbs/45_model.ipynb #28494123

@@ -15,46 +15,53 @@ from .loops import compiled
 
 # %% ../nbs/04_png.ipynb #48ec744d
 _SIGNATURE = b'\x89PNG\r\n\x1a\n'
+_NEEDED = {b'IHDR', b'IDAT', b'IEND'} # what every PNG file has
+_IGNORED = {b'pHYs': 9, b'gAMA': 4, b'cHRM': 32, b'sRGB': 1, b'tIME': 7} # {name: length} of what changes no pixel
 
 def _number(b)->int: return int.from_bytes(b, 'big')
 
 def _chunks(
     data:memoryview, # A PNG file
-)->list: # [(name, content)]; up to the first that is damaged
+)->list: # [(name, content)], up to IEND; empty if a chunk is damaged or may matter
     "The chunks of a PNG file, in their order."
     found = []
     start = len(_SIGNATURE)
     while start < len(data):
         first = start + 4   # after the length
         end = first + 4 + _number(data[start:first])
-        if crc32(data[first:end]) != _number(data[end:end + 4]): break
-        found.append((bytes(data[first:first + 4]), data[first + 4:end]))
+        name = bytes(data[first:first + 4])
+        content = data[first + 4:end]
+        if name not in _NEEDED and _IGNORED.get(name) != len(content): return []
+        if crc32(data[first:end]) != _number(data[end:end + 4]): return []
+        found.append((name, content))
+        if name == b'IEND': return found
         start = end + 4
-    return found
+    return []
 
 # %% ../nbs/04_png.ipynb #9897b651
-_ALLOWED = {b'IHDR', b'IDAT', b'IEND'} # what a PNG file cannot lack
-_ALLOWED |= {b'pHYs', b'gAMA', b'cHRM', b'sRGB', b'sBIT', b'iCCP', b'tIME'} # what changes no pixel
 _CHANNELS = {0: 1, 2: 3} # {kind of colour: channels}: grey and RGB
-_MOST = 2**26 # pixels; Pillow warns of larger pictures, or refuses them
+_MOST_PIXELS = 2**26 # larger pictures are left to Pillow, which warns of huge ones or refuses them
 
 def _plain_shape(
     chunks:list, # (name, content)
-)->tuple|None: # (height, width, channels); None: not plain, or damaged
+)->tuple|None: # (height, width, channels); None: not plain
     "The shape of a plain picture."
     names = [name for name, _ in chunks]
-    if not names or names[0] != b'IHDR' or names[-1] != b'IEND' or set(names) - _ALLOWED: return None
+    pieces = names.count(b'IDAT')
+    if pieces == 0 or names[0] != b'IHDR' or names.count(b'IHDR') > 1: return None
+    first = names.index(b'IDAT')
+    if names[first:first + pieces] != [b'IDAT']*pieces: return None   # interrupted
     header = chunks[0][1]
     if len(header) != 13: return None
     w, h, bits, colour, *methods = struct.unpack('>IIBBBBB', header)
-    if bits != 8 or colour not in _CHANNELS or any(methods): return None   # of several methods, such as interlacing
-    if not 0 < w*h <= _MOST: return None
+    if bits != 8 or colour not in _CHANNELS or any(methods): return None   # of compression, filter and interlacing
+    if not 0 < w*h <= _MOST_PIXELS: return None
     return h, w, _CHANNELS[colour]
 
 # %% ../nbs/04_png.ipynb #2bf45944
 @compiled
 def _unfiltered(rows, n):
-    "Rows [h, 1 + w n] of a picture of n channels as bytes [1 + h, (1 + w) n], with zeros above and on the left; uint8."
+    "A picture of n channels with zeros above and on the left, [1 + h, (1 + w) n], of its rows [h, 1 + w n]; uint8."
     h = rows.shape[0]
     k = rows.shape[1] - 1
     out = np.zeros((1 + h, n + k), np.uint8)
@@ -90,22 +97,22 @@ def _inflated(
     "The filtered rows of a picture, one after the other."
     deflated = b''.join(content for name, content in chunks if name == b'IDAT')
     try: rows = zlib_decompress(deflated, size)
-    except DeflateError: return None
+    except (DeflateError, MemoryError): return None
     return np.frombuffer(rows, np.uint8) if len(rows) == size else None
 
 # %% ../nbs/04_png.ipynb #a3aea2f0
 def _content(source)->memoryview:
-    "The content of a PNG file; nothing of what is none, or cannot be read."
+    "The content of a PNG file; empty if the source is no PNG file or cannot be read."
     if not isinstance(source, (str, os.PathLike)) or not os.path.isfile(source): return memoryview(b'')
     try:
         with open(source, 'rb') as file:
             begin = file.read(len(_SIGNATURE))
             return memoryview(begin + file.read() if begin == _SIGNATURE else b'')
-    except OSError: return memoryview(b'')   # Pillow says what is wrong
+    except (OSError, MemoryError): return memoryview(b'')   # Pillow says what is wrong
 
 def png_pixels(
     source, # What `read_picture` takes
-)->np.ndarray|None: # [H, W, 3], uint8, not to be changed; None: not a plain PNG file, or damaged
+)->np.ndarray|None: # [H, W, 3], uint8, read-only; None: not a plain PNG file, or damaged
     "The pixels of a plain PNG file."
     chunks = _chunks(_content(source))
     shape = _plain_shape(chunks)

@@ -165,10 +165,10 @@ def _whitened(W, vectors:Value, shift=None)->Value:
 def _squared(g, at:slice, vectors:Value, origin, centred:bool, with_one:bool)->Value:
     "Squared distances [p, K] of vectors [p, K, C] from the Gaussians `at`; K vectors at each, measured from the origin."
     W, mean = g.W[at].cpu(), g.mean[at].cpu() - origin
-    shift = W @ mean.to(W.dtype)[..., None]
-    if with_one: return _whitened(torch.cat([-shift, W], 2), vectors)
     if centred: vectors = vectors - _numbers(mean)[:, None]
-    d2 = _whitened(W, vectors, None if centred else shift)
+    shift = None if centred else W @ mean.to(W.dtype)[..., None]
+    if with_one: return _whitened(torch.cat([-shift, W], 2), vectors)
+    d2 = _whitened(W, vectors, shift)
     if not g.low_rank: return d2
     if not centred: vectors = vectors - _numbers(mean)[:, None]
     return (_squares(vectors) - d2).op('Max', 0.)/float(g.eps)   # rounding must not make it negative
@@ -188,7 +188,7 @@ def distance_values(
     p, c = gaussian.mean.shape
     origin = gaussian.mean.mean(0).float().cpu()
     y = y - origin.numpy()
-    if r == 0: return _squared(gaussian, slice(None), y, origin, True, False)
+    if r == 0: return _squared(gaussian, slice(None), y, origin, centred=True, with_one=False)
     with_one = with_one and not gaussian.low_rank
     if with_one: y = y.op('Pad', [0, 0, 1, 0, 0, 0], 1.)   # in front of each vector
     near = _near(grid, r)
@@ -196,7 +196,7 @@ def distance_values(
     for first in range(0, p, _AT_ONCE):
         at = slice(first, first + _AT_ONCE)
         vectors = y.op('Gather', near[at], axis=0).op('Reshape', [len(near[at]), -1, c + with_one])
-        parts.append(_squared(gaussian, at, vectors, origin, False, with_one))
+        parts.append(_squared(gaussian, at, vectors, origin, centred=False, with_one=with_one))
     d2 = y.graph.add('Concat', *parts, axis=0).op('Reshape', [near.size, -1])
     return d2.op('Gather', _back(grid, r, inside), axis=0).op('ReduceMin', axes=[1], keepdims=0)
 
