@@ -166,7 +166,7 @@ def _openvino_core():
     return openvino.Core()
 
 def _requests(graph, precision, streams, threads):
-    "Requests of a graph, or of an ONNX model as bytes: so many as `streams`, side by side, which share the threads."
+    "Requests of a graph, or of an ONNX model as bytes: as many as `streams`, side by side, which share the threads."
     core = _openvino_core()
     if isinstance(graph, bytes): graph = core.read_model(graph)
     options = {

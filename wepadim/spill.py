@@ -44,7 +44,7 @@ _WORK = (0.06, 1.0) # GiB of working memory, least and most
 class MemoryPlan:
     "A memory plan."
     spill: bool # arrays are kept in temporary files
-    working: float # GiB for the work on a slice of positions
+    working: float # GiB for the work on slices of positions
 
 def plan_memory(
     budget:float, # GiB, of the whole program

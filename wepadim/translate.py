@@ -162,8 +162,16 @@ def _whitened(W, vectors:Value, shift=None)->Value:
         lengths.append(_squares(white))
     return reduce(add, lengths)
 
-def _squared(g, at:slice, vectors:Value, origin, centred:bool, with_one:bool)->Value:
-    "Squared distances [p, K] of vectors [p, K, C] from the Gaussians `at`; K vectors at each, measured from the origin."
+# %% ../nbs/44_translate.ipynb #66f409ad
+def _squared(
+    g, # `Gaussian`
+    at:slice, # Which positions
+    vectors:Value, # [p, K, C], measured from the origin: K at each position
+    origin, # [C]
+    centred:bool, # Subtract the mean before the product with W?
+    with_one:bool, # Do the vectors begin with a one?
+)->Value: # [p, K], squared
+    "The distances of vectors from the Gaussians of some positions."
     W, mean = g.W[at].cpu(), g.mean[at].cpu() - origin
     if centred: vectors = vectors - _numbers(mean)[:, None]
     shift = None if centred else W @ mean.to(W.dtype)[..., None]
