@@ -317,10 +317,12 @@ def load_pixels(
     return im
 
 # %% ../nbs/05_images.ipynb #d66d0bbf
-def _read(source, fast:bool, *view): # A Pillow image in mode RGB, or an array [H, W, 3]
+def _read(source, fast:bool, input, size, value_range): # A Pillow image in mode RGB, or an array [H, W, 3]
     "A picture from which the view can be cut; a plain PNG file by our own loop, if that is `fast`."
     pixels = png_pixels(source) if fast else None
-    return load_pixels(source, *view) if pixels is None else pixels
+    if pixels is None: return load_pixels(source, input, size, value_range)
+    _place_of(source, pixels.shape[1::-1], input, size)   # an error if no view fits
+    return pixels
 
 def load_array(
     source, # Anything `load_image` takes
@@ -329,9 +331,7 @@ def load_array(
     value_range:tuple|None=None, # (black, white) of pictures of more than 8 bits
 )->np.ndarray: # [H, W, 3], uint8, read-only
     "As `load_pixels`, as an array."
-    pixels = np.asarray(_read(source, many(), input, size, value_range))
-    _place_of(source, pixels.shape[1::-1], input, size)   # an error if no view fits
-    return pixels
+    return np.asarray(_read(source, many(), input, size, value_range))
 
 # %% ../nbs/05_images.ipynb #dc35cdb8
 def load_view(
@@ -344,7 +344,7 @@ def load_view(
     fast = many()
     picture = _read(source, fast, input, size, value_range)
     found = picture.size if isinstance(picture, Image.Image) else picture.shape[1::-1]
-    w, h, left, top = _place_of(source, found, input, size)
+    w, h, left, top = _placed(*found, input, size)
     smaller = shrink(picture, w, h, fast)
     wide, high = sides(size)
     return smaller[top:top + high, left:left + wide]
